@@ -1,0 +1,491 @@
+package tokenbooth
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tokenbooth/tokenbooth/grant"
+	"github.com/tokenbooth/tokenbooth/response"
+)
+
+// What a token request may cost, in bytes unless the name says otherwise.
+const (
+	maxFormBytes      = 32 << 10
+	maxFormParams     = 64 // parameters, known or not
+	maxClientID       = 256
+	maxClientSecret   = 512
+	maxScope          = 2048
+	maxScopeTokens    = 64
+	maxExtraParameter = 8192
+	formReadTimeout   = 5 * time.Second
+)
+
+const (
+	formMediaType = "application/x-www-form-urlencoded"
+	jsonMediaType = "application/json"
+)
+
+var errBodyDrained = errors.New("the request body was read before the token endpoint")
+
+// formBuffers holds buffers that the usual body fits into.
+var formBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// A formField is a parameter that the endpoint knows.
+type formField struct {
+	name   string
+	max    int             // bytes; 0 leaves it to the limit of the body
+	reason response.Reason // of the failure when it is longer
+}
+
+// The parameters of RFC 6749 and RFC 7636. An over-long username or password is
+// answered by the grant, exactly like a wrong one.
+var formFields = []formField{
+	{"grant_type", 0, ""},
+	{"client_id", maxClientID, response.ParameterInvalid},
+	{"client_secret", maxClientSecret, response.ParameterInvalid},
+	{"scope", maxScope, response.ScopeInvalid},
+	{"code", 512, response.ParameterInvalid},
+	{"redirect_uri", 2048, response.ParameterInvalid},
+	{"code_verifier", 512, response.ParameterInvalid},
+	{"code_challenge", 512, response.ParameterInvalid},
+	{"refresh_token", 512, response.ParameterInvalid},
+	{"username", 0, ""},
+	{"password", 0, ""},
+}
+
+// A formParser reads token requests (RFC 6749 §3.2, §4). It is safe for
+// concurrent use.
+type formParser struct {
+	conv   response.Conventions
+	fields []formField
+}
+
+// newFormParser returns a parser that also knows the parameters named in extra.
+func newFormParser(conv response.Conventions, extra []string) *formParser {
+	p := &formParser{conv: conv, fields: slices.Clone(formFields)}
+	for _, name := range extra {
+		if p.field(name) == nil {
+			p.fields = append(p.fields, formField{name, maxExtraParameter, response.ParameterInvalid})
+		}
+	}
+	return p
+}
+
+func (p *formParser) field(name string) *formField {
+	for i := range p.fields {
+		if p.fields[i].name == name {
+			return &p.fields[i]
+		}
+	}
+	return nil
+}
+
+// A form is a token request that was understood as a whole.
+type form struct {
+	params []grant.Param     // known parameters that are not empty, each once
+	scopes []string          // tokens of scope in their order, each once; nil when omitted
+	basic  *basicCredentials // nil when there is no Authorization header
+
+	room [12]grant.Param // spares params an allocation of its own
+}
+
+// get returns the value of a known parameter, or the empty string.
+func (f *form) get(name string) string {
+	for i := range f.params {
+		if f.params[i].Name == name {
+			return f.params[i].Value
+		}
+	}
+	return ""
+}
+
+// parse reads the request. The error is always a [*response.Failure]; it says
+// nothing of what the request holds.
+//
+// A slow body is ended after 5 s, or earlier by the ReadTimeout of the server,
+// also where the server has none. That needs a ResponseWriter with
+// SetReadDeadline, or one whose Unwrap leads there; behind any other the body is
+// as slow as the server lets it be.
+func (p *formParser) parse(w http.ResponseWriter, r *http.Request) (*form, error) {
+	limit := limitBodyTime(w, r)
+	labelledJSON, fail := p.admit(r)
+	if fail != nil {
+		// The limit stays: net/http may still drain the body.
+		return nil, closing(w, r, fail)
+	}
+	body, err := readBody(r)
+	if err != nil {
+		return nil, closing(w, r, bodyFailure(err))
+	}
+	limit.lift()
+
+	f := &form{}
+	f.params = f.room[:0]
+	if fail = p.fill(f, r, body, labelledJSON); fail != nil {
+		return nil, fail
+	}
+	if fail = p.finish(f); fail != nil {
+		return nil, fail
+	}
+	if fail = f.authorize(r.Header["Authorization"]); fail != nil {
+		return nil, fail
+	}
+	return f, nil
+}
+
+// admit looks at what precedes the body, and says whether the body is labelled
+// as JSON.
+func (p *formParser) admit(r *http.Request) (labelledJSON bool, fail *response.Failure) {
+	if r.Method != http.MethodPost {
+		return false, response.Fail(response.MethodNotAllowed)
+	}
+	if !identityEncoded(r.Header["Content-Encoding"]) {
+		return false, response.Fail(response.ContentEncoding)
+	}
+	switch mediaType(r.Header["Content-Type"]) {
+	case formMediaType:
+	case jsonMediaType:
+		labelledJSON = true
+		if !p.conv.JSON && !p.conv.FormLabelledJSON {
+			return false, response.Fail(response.ContentType)
+		}
+	default:
+		return false, response.Fail(response.ContentType)
+	}
+	if r.ContentLength > maxFormBytes {
+		return false, response.Fail(response.BodyTooLarge)
+	}
+	return labelledJSON, nil
+}
+
+func identityEncoded(values []string) bool {
+	for _, v := range values {
+		for coding := range strings.SplitSeq(v, ",") {
+			coding = strings.TrimSpace(coding)
+			if coding != "" && !strings.EqualFold(coding, "identity") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// mediaType returns the media type in lower case, or nothing where it is absent,
+// doubtful or in a charset other than UTF-8.
+func mediaType(values []string) string {
+	if len(values) != 1 {
+		return ""
+	}
+	if values[0] == formMediaType || values[0] == jsonMediaType {
+		return values[0]
+	}
+	media, params, err := mime.ParseMediaType(values[0])
+	if err != nil {
+		return ""
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return ""
+	}
+	return media
+}
+
+// fill takes the parameters from the body, or from where a middleware has put
+// them.
+func (p *formParser) fill(f *form, r *http.Request, body string, labelledJSON bool) *response.Failure {
+	if body == "" {
+		// ParseForm leaves an empty PostForm beside a JSON body that it did not
+		// read, so emptiness says nothing there.
+		if len(r.PostForm) > 0 || r.PostForm != nil && !labelledJSON {
+			return p.readValues(f, r.PostForm)
+		}
+		if r.ContentLength > 0 {
+			fail := response.Fail(response.Internal)
+			fail.Err = errBodyDrained
+			return fail
+		}
+	}
+	if labelledJSON && p.conv.JSON && (!p.conv.FormLabelledJSON || looksLikeJSON(body)) {
+		return p.readJSON(f, body)
+	}
+	return p.readForm(f, body)
+}
+
+// readForm reads application/x-www-form-urlencoded. Escapes are checked in
+// unknown parameters too: who skips what it cannot read may skip what an
+// intermediary read.
+func (p *formParser) readForm(f *form, body string) *response.Failure {
+	for count := 0; body != ""; {
+		var pair string
+		pair, body, _ = strings.Cut(body, "&")
+		if pair == "" {
+			continue
+		}
+		if count++; count > maxFormParams {
+			return response.Fail(response.TooManyParameters)
+		}
+		name, value, ok := unescapePair(pair)
+		if !ok {
+			return response.Fail(response.BodyMalformed)
+		}
+		if fail := p.add(f, name, value); fail != nil {
+			return fail
+		}
+	}
+	return nil
+}
+
+// unescapePair refuses a bare semicolon, which some parsers take for a
+// separator.
+func unescapePair(pair string) (name, value string, ok bool) {
+	if strings.IndexByte(pair, ';') >= 0 {
+		return "", "", false
+	}
+	name, value, _ = strings.Cut(pair, "=")
+	// The error quotes the request; it must reach neither an answer nor a log.
+	name, err := url.QueryUnescape(name)
+	if err != nil {
+		return "", "", false
+	}
+	value, err = url.QueryUnescape(value)
+	return name, value, err == nil
+}
+
+// readValues takes a form that a middleware parsed. It walks the known names,
+// not the map, so that the same request always gets the same answer.
+func (p *formParser) readValues(f *form, values url.Values) *response.Failure {
+	count, size := 0, 0
+	for name, all := range values {
+		count += len(all)
+		for _, v := range all {
+			size += len(name) + len(v)
+		}
+	}
+	switch {
+	case size > maxFormBytes:
+		return response.Fail(response.BodyTooLarge)
+	case count > maxFormParams:
+		return response.Fail(response.TooManyParameters)
+	}
+	for i := range p.fields {
+		for _, v := range values[p.fields[i].name] {
+			if fail := p.add(f, p.fields[i].name, v); fail != nil {
+				return fail
+			}
+		}
+	}
+	return nil
+}
+
+// add keeps a known parameter, empty or not: emptiness must not hide that it was
+// repeated.
+func (p *formParser) add(f *form, name, value string) *response.Failure {
+	field := p.field(name)
+	if field == nil {
+		return nil
+	}
+	for i := range f.params {
+		if f.params[i].Name == field.name {
+			return failParam(response.ParameterRepeated, field.name)
+		}
+	}
+	f.params = append(f.params, grant.Param{Name: field.name, Value: value})
+	return nil
+}
+
+// finish drops empty parameters, which count as omitted (RFC 6749 §3.2), and
+// holds the others to their limits.
+func (p *formParser) finish(f *form) *response.Failure {
+	f.params = slices.DeleteFunc(f.params, func(prm grant.Param) bool { return prm.Value == "" })
+	for i := range f.params {
+		field := p.field(f.params[i].Name)
+		if field.max > 0 && len(f.params[i].Value) > field.max {
+			return failParam(field.reason, field.name)
+		}
+	}
+	scope := f.get("scope")
+	if scope == "" {
+		return nil
+	}
+	var ok bool
+	if f.scopes, ok = splitScope(scope); !ok {
+		return failParam(response.ScopeInvalid, "scope")
+	}
+	return nil
+}
+
+// splitScope follows RFC 6749 §3.3 to the letter: exactly one space between
+// tokens.
+func splitScope(scope string) ([]string, bool) {
+	n := strings.Count(scope, " ") + 1
+	if n > maxScopeTokens {
+		return nil, false
+	}
+	scopes := make([]string, 0, n)
+	for token := range strings.SplitSeq(scope, " ") {
+		if !isScopeToken(token) {
+			return nil, false
+		}
+		if !slices.Contains(scopes, token) {
+			scopes = append(scopes, token)
+		}
+	}
+	return scopes, true
+}
+
+func isScopeToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x21 || c > 0x7E || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// clean reports whether s can be an id or a credential at all: valid UTF-8
+// without control characters (C0, DEL, C1). What is not clean is answered like
+// what is unknown and never shown to a store, since stores disagree about it.
+func clean(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for _, c := range s {
+		if c < 0x20 || c >= 0x7F && c <= 0x9F {
+			return false
+		}
+	}
+	return true
+}
+
+func failParam(reason response.Reason, name string) *response.Failure {
+	fail := response.Fail(reason)
+	fail.Param = name
+	return fail
+}
+
+// A bodyTime is the deadline of one body.
+type bodyTime struct {
+	control *http.ResponseController // nil when there is no body
+	after   time.Time                // the deadline once the body was read; zero for none
+}
+
+// limitBodyTime sets the read deadline. A deadline replaces the one that the
+// server has set, hence the look at its ReadTimeout.
+func limitBodyTime(w http.ResponseWriter, r *http.Request) bodyTime {
+	if r.Body == nil || r.Body == http.NoBody {
+		return bodyTime{}
+	}
+	now := time.Now()
+	timeout := formReadTimeout
+	var after time.Time
+	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
+		timeout = min(timeout, srv.ReadTimeout)
+		after = now.Add(srv.ReadTimeout)
+	}
+	t := bodyTime{control: http.NewResponseController(w), after: after}
+	// An error means that the writer cannot do it, or that the connection is
+	// gone, which reading will tell.
+	_ = t.control.SetReadDeadline(now.Add(timeout))
+	return t
+}
+
+// lift gives the connection back its own deadline. Behind the body net/http
+// keeps reading to notice a caller who leaves; were the deadline left in place,
+// it would cancel the request's context when it passes.
+func (t bodyTime) lift() {
+	if t.control != nil {
+		_ = t.control.SetReadDeadline(t.after)
+	}
+}
+
+// readBody returns the body. It allocates nothing before the first 4 KiB have
+// arrived, and at most 32 KiB in all.
+func readBody(r *http.Request) (string, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return "", nil
+	}
+	buf := formBuffers.Get().(*[4 << 10]byte)
+	defer func() {
+		clear(buf[:]) // no secret outlives its request
+		formBuffers.Put(buf)
+	}()
+	var long strings.Builder
+	for {
+		n, err := readFull(r.Body, buf[:min(len(buf), maxFormBytes+1-long.Len())])
+		switch {
+		case long.Len()+n > maxFormBytes:
+			return "", &http.MaxBytesError{Limit: maxFormBytes}
+		case n == 0 && errors.Is(err, http.ErrBodyReadAfterClose):
+			err = io.EOF
+		case err != nil && err != io.EOF:
+			return "", err
+		}
+		if err == io.EOF && long.Len() == 0 {
+			return string(buf[:n]), nil
+		}
+		if long.Len() == 0 {
+			long.Grow(expectedSize(r.ContentLength))
+		}
+		long.Write(buf[:n])
+		if err == io.EOF {
+			return long.String(), nil
+		}
+	}
+}
+
+func expectedSize(contentLength int64) int {
+	if contentLength > 0 && contentLength <= maxFormBytes {
+		return int(contentLength)
+	}
+	return maxFormBytes
+}
+
+// readFull fills p as far as r goes. Unlike io.ReadFull it returns the errors of
+// r as they are, so that a truncated body is told from a short one.
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for idle := 0; n < len(p) && err == nil; {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+		if idle++; m > 0 {
+			idle = 0
+		} else if err == nil && idle == 100 {
+			err = io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+func bodyFailure(err error) *response.Failure {
+	reason := response.BodyMalformed
+	var tooLarge *http.MaxBytesError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &tooLarge):
+		reason = response.BodyTooLarge
+	case errors.As(err, &timeout) && timeout.Timeout():
+		reason = response.BodyTimeout
+	}
+	fail := response.Fail(reason)
+	fail.Err = err
+	return fail
+}
+
+// closing gives up the connection where its body is not worth waiting for.
+// Without it net/http reads on before it sends the answer. In HTTP/2 a body
+// ends with its stream, and the header would end the streams of others.
+func closing(w http.ResponseWriter, r *http.Request, fail *response.Failure) *response.Failure {
+	hopeless := fail.Reason == response.BodyTooLarge || fail.Reason == response.BodyTimeout
+	if hopeless && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	return fail
+}
