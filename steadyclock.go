@@ -1,0 +1,40 @@
+package tokenbooth
+
+import "time"
+
+// A steadyClock makes of a clock that steps one that never goes back. A
+// rate.Limiter remembers the latest time of a success and regains nothing before
+// it: a backward step would lock its key out for as long as the step.
+type steadyClock struct {
+	seen   time.Time // the latest reading, or the one after a backward step
+	steady time.Time // from 1970 on, so that UnixNano serves for 292 years of running
+}
+
+// Readings are taken outside the lock and may overtake one another; a difference
+// of less than this is that, a greater one is a step.
+const maxInversion = time.Second
+
+// An instant is one reading of a clock.
+type instant struct {
+	now    time.Time     // as the clock has it
+	steady time.Time     // as the buckets have it
+	lag    time.Duration // how long steady will stand still; below maxInversion
+}
+
+func (c *steadyClock) read(now time.Time) instant {
+	at := instant{now: now}
+	if c.steady.IsZero() {
+		c.seen, c.steady = now, time.Unix(0, 0).UTC()
+	}
+	switch d := now.Sub(c.seen); {
+	case d >= 0:
+		c.steady = c.steady.Add(d)
+		c.seen = now
+	case d > -maxInversion:
+		at.lag = -d
+	default:
+		c.seen = now
+	}
+	at.steady = c.steady
+	return at
+}
