@@ -34,7 +34,10 @@ const (
 	jsonMediaType = "application/json"
 )
 
-var errBodyDrained = errors.New("the request body was read before the token endpoint")
+var (
+	errBodyDrained = errors.New("the request body was read before the token endpoint")
+	errBodyUnread  = errors.New("the request body could not be read")
+)
 
 // formBuffers holds buffers that the usual body fits into.
 var formBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
@@ -475,7 +478,8 @@ func bodyFailure(err error) *response.Failure {
 		reason = response.BodyTimeout
 	}
 	fail := response.Fail(reason)
-	fail.Err = err
+	// Not err itself: net/http quotes a bad trailer.
+	fail.Err = errBodyUnread
 	return fail
 }
 

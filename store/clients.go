@@ -114,3 +114,18 @@ func (cm *clientMap) remove(id string) bool {
 	delete(s.m, id)
 	return ok
 }
+
+// update replaces a client by a changed copy, if it is there.
+func (cm *clientMap) update(id string, change func(*Client)) error {
+	s := &cm[maphash.String(seed, id)%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.m[id]
+	if old == nil {
+		return ErrNotFound
+	}
+	c := old.clone()
+	change(c)
+	s.m[id] = c
+	return nil
+}

@@ -27,7 +27,9 @@ const (
 // slog. Package fmt calls no methods below an unexported field: a struct that
 // keeps a [Client] or a Secret in one needs a Format method of its own.
 type Secret struct {
-	Hash    string    // "sha256$" and the base64url SHA-256; nothing matches an empty one
+	// Hash is "sha256$" and the base64url SHA-256, or a slow form: see
+	// [HashHumanSecret] and [SecretVerifier]. Nothing matches an empty one.
+	Hash    string
 	Expires time.Time // the moment from which it no longer matches; zero: never
 }
 
@@ -67,7 +69,8 @@ func NewClient(id string, scopes ...string) (*Client, string) {
 // secret, for an empty secret (which is never right), and for a nil client, so
 // that an unknown id costs what a known one does.
 //
-// It does not look at Disabled, LongLived, Public or AuthMethod.
+// Secrets in a slow form never match here; that is for [Secret.CheckSlow]. It
+// does not look at Disabled, LongLived, Public or AuthMethod.
 func (c *Client) CheckSecret(secret string, now time.Time) bool {
 	got := digest(secret)
 	if c == nil {

@@ -103,6 +103,12 @@ func hashMend(hash string) string {
 		return "is empty and matches nothing" + mend
 	case hash == emptyHash:
 		return "is the hash of an empty secret, which is never accepted" + mend
+	case strings.HasPrefix(hash, "$"):
+		return "" // for a SecretVerifier to know
+	case strings.HasPrefix(hash, pbkdf2Prefix):
+		if _, _, _, ok := parsePBKDF2(hash); !ok {
+			return "is not pbkdf2-sha256$rounds$salt$sum; make it with HashHumanSecret"
+		}
 	case !ok || !isDigest(digest):
 		return "is not sha256$ and 43 characters of base64url" + mend
 	}

@@ -1,0 +1,183 @@
+package tokenbooth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tokenbooth/tokenbooth/response"
+	"github.com/tokenbooth/tokenbooth/store"
+)
+
+// credentials is one reading of what a client sent to authenticate.
+type credentials struct {
+	id, secret string
+	method     string // store.AuthBasic, AuthPost or AuthNone
+}
+
+// readings returns the ways to read the credentials of a request: one, or for a
+// Basic header whose two readings differ, both (C1).
+func readings(f *form) ([]credentials, error) {
+	if b := f.basic; b != nil {
+		return basicReadings(b), nil
+	}
+	id, secret := f.get("client_id"), f.get("client_secret")
+	switch {
+	case id == "":
+		return nil, response.Missing("client_id")
+	case secret == "":
+		return []credentials{{id, "", store.AuthNone}}, nil
+	}
+	return []credentials{{id, secret, store.AuthPost}}, nil
+}
+
+func basicReadings(b *basicCredentials) []credentials {
+	var all []credentials
+	if b.decoded {
+		all = append(all, basicReading(b.id, b.secret))
+	}
+	if raw := basicReading(b.rawID, b.rawSecret); !b.decoded || raw != all[0] {
+		all = append(all, raw)
+	}
+	return all
+}
+
+// basicReading: many clients send a public client's id with an empty password.
+func basicReading(id, secret string) credentials {
+	if secret == "" {
+		return credentials{id, "", store.AuthNone}
+	}
+	return credentials{id, secret, store.AuthBasic}
+}
+
+// authenticate finds out which client asks (RFC 6749 §2.3, §3.2.1). Credentials
+// that are sent are verified on every grant (C3); a failure is charged to the
+// claimed id and the address, once, and only after the verification, so that
+// nobody locks a client out (L1).
+func (h *Handler) authenticate(ctx context.Context, x *exchange) error {
+	all, err := readings(x.form)
+	if err != nil {
+		return err
+	}
+	if all[0].method == store.AuthNone {
+		if err := h.take(ctx, anonKey(x.address, "anonymous", ""), h.limit); err != nil {
+			return err
+		}
+	}
+	var refusal *response.Failure
+	for _, c := range all {
+		refusal, err = h.identify(ctx, x, c)
+		if err != nil || refusal == nil {
+			return err
+		}
+		if x.refused != nil {
+			if err := h.limitClient(ctx, x, x.refused); err != nil {
+				return err
+			}
+		}
+		if refusal.Code != response.InvalidClient {
+			return refusal
+		}
+	}
+	if err := h.chargeFailure(ctx, x, all[0].id); err != nil {
+		return err
+	}
+	return refusal
+}
+
+// chargeFailure takes from the bucket of the claimed id at this address, once
+// for a request.
+func (h *Handler) chargeFailure(ctx context.Context, x *exchange, claimed string) error {
+	if x.charged {
+		return nil
+	}
+	x.charged = true
+	return h.take(ctx, anonKey(x.address, "client", claimed), h.failureLimit)
+}
+
+// identify tries one reading: x.client is set, or it says why not. An error is
+// the store's.
+func (h *Handler) identify(ctx context.Context, x *exchange, c credentials) (*response.Failure, error) {
+	client, err := h.lookUp(ctx, c.id)
+	if err != nil {
+		return nil, err
+	}
+	if client != nil {
+		x.named = client.ID
+	}
+	if c.method == store.AuthNone {
+		return h.identifyPublic(x, client), nil
+	}
+	matches, err := h.checkSecret(ctx, x, client, c)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case client == nil:
+		return response.Fail(response.ClientUnknown), nil
+	case !matches || client.Public || client.AuthMethod != "" && client.AuthMethod != c.method:
+		return response.Fail(response.SecretWrong), nil
+	case client.Disabled:
+		x.refused = client
+		return response.Fail(response.ClientDisabled), nil
+	case client.LongLived:
+		x.refused = client
+		return response.Fail(response.ClientLongLived), nil
+	}
+	x.client, x.authenticated = client, true
+	return nil, nil
+}
+
+// identifyPublic admits a public client by its name alone. Where the grant is
+// not for public clients a secret is missing, whoever is named; where it is, a
+// client that has a secret looks like one that is not there (C4, C6).
+func (h *Handler) identifyPublic(x *exchange, client *store.Client) *response.Failure {
+	if mayBeAnonymous(client) {
+		x.client = client
+		return nil
+	}
+	if !x.grant.public {
+		return response.Missing("client_secret")
+	}
+	return response.Fail(response.ClientUnknown)
+}
+
+func mayBeAnonymous(c *store.Client) bool {
+	return c != nil && c.Public && len(c.Secrets) == 0 && !c.Disabled && !c.LongLived &&
+		(c.AuthMethod == "" || c.AuthMethod == store.AuthNone)
+}
+
+// lookUp returns the client, or nil where there is none: an id that no client
+// can have never reaches the store (P8).
+func (h *Handler) lookUp(ctx context.Context, id string) (*store.Client, error) {
+	if !clean(id) {
+		return nil, nil
+	}
+	return findClient(ctx, h.clients, id)
+}
+
+func findClient(ctx context.Context, clients ClientStore, id string) (*store.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	client, err := clients.Client(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound) && !isTemporary(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("tokenbooth: client store: %w", err)
+	case client == nil:
+		return nil, errors.New("tokenbooth: the client store returned neither a client nor an error")
+	case client.ID != id:
+		return nil, errors.New("tokenbooth: the client store returned another client than was asked for")
+	}
+	return client, nil
+}
+
+// mayUse says whether the record of the client allows the grant (C9).
+func mayUse(client *store.Client, grantType string) error {
+	if slices.Contains(client.Grants, grantType) {
+		return nil
+	}
+	return response.Fail(response.GrantNotAllowed)
+}

@@ -1,0 +1,327 @@
+package tokenbooth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tokenbooth/tokenbooth/grant"
+	"github.com/tokenbooth/tokenbooth/response"
+	"github.com/tokenbooth/tokenbooth/store"
+)
+
+// A Handler is an OAuth 2 token endpoint (RFC 6749 §3.2). Mount it under any
+// path; it looks at none. It is safe for concurrent use and starts no goroutine.
+type Handler struct {
+	reporter
+	issuer        string
+	clients       ClientStore
+	formatter     ResponseFormatter
+	conventions   response.Conventions
+	parser        *formParser
+	addresses     *addresses
+	grants        map[string]grantEntry
+	codec         codec
+	keys          *KeyRing
+	ttl           time.Duration
+	defaultScopes []string
+	limiter       Limiter
+	limit         Limit
+	failureLimit  Limit
+	slow          *slowSecrets // nil unless opted in
+	now           func() time.Time
+	guard         *Guard
+}
+
+// A grantEntry is a grant and what it said of itself when the handler was made.
+type grantEntry struct {
+	grant.Grant
+	public    bool
+	limitKeys func(*grant.Request) []string
+}
+
+// An exchange is one request on its way.
+type exchange struct {
+	now           time.Time
+	address       netip.Prefix
+	form          *form
+	grant         grantEntry
+	client        *store.Client
+	authenticated bool
+	charged       bool          // the failure bucket was asked already
+	named         string        // the client that is named, if it is registered; for events
+	refused       *store.Client // who showed the right secret and is refused all the same
+	scopes        []string
+	issue         *grant.Issue
+	token         claims
+}
+
+// NewHandler returns a handler, or an error that joins a [ConfigError] for each
+// mistake.
+func NewHandler(c HandlerConfig) (*Handler, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if c.Keys == nil && needsKeys(c.Tokens) {
+		ring, err := temporaryKeys(c.Logger)
+		if err != nil {
+			return nil, err
+		}
+		c.Keys = ring
+	}
+	h := &Handler{
+		reporter:      reporter{c.Logger, c.Events},
+		issuer:        c.Issuer,
+		clients:       c.Clients,
+		formatter:     c.Formatter,
+		conventions:   response.ConventionsOf(c.Formatter),
+		addresses:     addressesOf(c.TrustedProxies, c.Logger),
+		grants:        map[string]grantEntry{},
+		codec:         c.Tokens.codec(codecConfig{issuer: c.Issuer, audience: c.Audience, keys: c.Keys, state: c.State}),
+		keys:          c.Keys,
+		ttl:           c.AccessTokenTTL,
+		defaultScopes: slices.Clone(c.DefaultScopes),
+		limiter:       c.Limiter,
+		limit:         c.Limit,
+		failureLimit:  c.FailureLimit,
+		now:           c.Now,
+	}
+	if c.SlowSecrets {
+		h.slow = newSlowSecrets(c.Clients, c.SecretVerifier, c.Logger)
+	}
+	h.parser = newFormParser(h.conventions, h.addGrants(c.Grants))
+	h.guard = h.newGuard()
+	return h, nil
+}
+
+func temporaryKeys(logger *slog.Logger) (*KeyRing, error) {
+	logger.Warn("tokenbooth: HandlerConfig.Keys is nil: tokens are signed with a key made now and end with this process")
+	key, err := GenerateKey("ES256")
+	if err != nil {
+		return nil, err
+	}
+	return NewKeyRing(key)
+}
+
+func addressesOf(trusted []netip.Prefix, logger *slog.Logger) *addresses {
+	return newAddresses(trusted, func() {
+		defer func() { _ = recover() }() // a log must not stop what it is about
+		logger.Warn("tokenbooth: requests come from a private address with X-Forwarded-For: name the proxy's network in TrustedProxies, or all callers share its limits")
+	})
+}
+
+// addGrants asks each grant once what it is, and returns the parameters that
+// they read beyond the usual ones.
+func (h *Handler) addGrants(grants []grant.Grant) (parameters []string) {
+	for _, g := range grants {
+		entry := grantEntry{Grant: g}
+		if p, ok := g.(grant.PublicClients); ok {
+			entry.public = p.PublicClients()
+		}
+		if l, ok := g.(grant.LimitKeyer); ok {
+			entry.limitKeys = l.LimitKeys
+		}
+		if p, ok := g.(grant.Parameters); ok {
+			parameters = append(parameters, p.Parameters()...)
+		}
+		h.grants[g.Type()] = entry
+	}
+	return parameters
+}
+
+// ServeHTTP answers one token request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := new(exchange)
+	reply, err := h.answer(w, r, x)
+	if err != nil {
+		h.refuse(w, r, x, err)
+		return
+	}
+	h.issued(r.Context(), x, reply.Status)
+	write(w, reply) // 10. write: write.go
+}
+
+// answer is the way of a request. Whatever goes wrong on it, a panic of the
+// host's code included, is an error.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange) (reply response.Reply, err error) {
+	defer recovered(&err)
+	ctx := r.Context()
+	x.now, x.address = h.now(), h.addresses.of(r)
+	if x.form, err = h.parser.parse(w, r); err != nil { // 1. parse: form.go
+		return reply, err
+	}
+	if err = h.chooseGrant(x); err != nil { // 2. choose the grant
+		return reply, err
+	}
+	if err = h.authenticate(ctx, x); err != nil { // 3. authenticate the client, behind limits: client.go
+		return reply, err
+	}
+	if err = h.limitClient(ctx, x, x.client); err != nil { // 4. limit by client: limit.go
+		return reply, err
+	}
+	if err = h.entitle(x); err != nil { // 5. the client's grants and scopes
+		return reply, err
+	}
+	return h.issueToken(ctx, x) // 6. to 9.
+}
+
+func (h *Handler) chooseGrant(x *exchange) error {
+	name := x.form.get("grant_type")
+	if name == "" {
+		name = h.conventions.DefaultGrant
+	}
+	if name == "" {
+		return response.Missing("grant_type")
+	}
+	entry, ok := h.grants[name]
+	if !ok {
+		return response.Fail(response.GrantUnsupported)
+	}
+	x.grant = entry
+	return nil
+}
+
+// limitClient takes from the client's own bucket. A public client cannot prove
+// that it is itself: its bucket is by address too, so that nobody empties
+// another's (L1).
+func (h *Handler) limitClient(ctx context.Context, x *exchange, client *store.Client) error {
+	return h.take(ctx, bucketOf("token", client.ID, client.Public, x.address), limitOf(client, h.limit))
+}
+
+// entitle checks what no grant may forget: that the record allows this grant
+// and each scope that was asked for.
+func (h *Handler) entitle(x *exchange) error {
+	if err := mayUse(x.client, x.grant.Type()); err != nil {
+		return err
+	}
+	if !x.authenticated && !x.grant.public {
+		return response.Fail(response.GrantNotAllowed)
+	}
+	return h.checkScopes(x)
+}
+
+const (
+	maxRounds = 8 // how often a conflict starts over
+	// exchangeTimeout bounds what a grant does, all rounds of it together: a
+	// hash that has to wait for others, or several calls of a store.
+	exchangeTimeout = 8 * time.Second
+)
+
+// issueToken exchanges, mints, formats and commits, in this order: nothing is
+// consumed before the answer is ready (G5). Whoever loses a race starts over.
+func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.Reply, err error) {
+	request := h.request(x)
+	if err := h.limitGrant(ctx, x, request); err != nil {
+		return reply, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	for range maxRounds {
+		if x.issue, err = x.grant.Exchange(ctx, request); err != nil { // 6. exchange: package grant
+			return reply, err
+		}
+		if x.issue == nil {
+			return reply, errors.New("tokenbooth: the grant returned neither an issue nor an error")
+		}
+		token, err := h.mint(ctx, x) // 7. mint: token.go
+		if err != nil {
+			return reply, err
+		}
+		if reply, err = h.formatToken(x, token); err != nil { // 8. format: package response
+			return reply, err
+		}
+		if x.issue.Commit == nil {
+			return reply, nil
+		}
+		if err = x.issue.Commit(ctx); !errors.Is(err, grant.ErrConflict) { // 9. commit
+			return reply, err
+		}
+	}
+	return reply, because(response.Unavailable, grant.ErrConflict)
+}
+
+func (h *Handler) request(x *exchange) *grant.Request {
+	return &grant.Request{
+		GrantType:     x.grant.Type(),
+		Client:        x.client,
+		Authenticated: x.authenticated,
+		Scopes:        x.scopes,
+		DefaultScopes: h.defaultScopes,
+		Address:       x.address,
+		Now:           x.now,
+		Params:        x.form.params,
+	}
+}
+
+func (h *Handler) limitGrant(ctx context.Context, x *exchange, request *grant.Request) error {
+	if x.grant.limitKeys == nil {
+		return nil
+	}
+	for _, key := range x.grant.limitKeys(request) {
+		name := strconv.Itoa(len(x.grant.Type())) + ":" + x.grant.Type() + key
+		if err := h.take(ctx, bucketOf("grant", name, !x.authenticated, x.address), h.failureLimit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error) {
+	expires := x.token.expires
+	reply, err := h.formatter.Token(&response.Token{
+		AccessToken:  token,
+		Type:         "Bearer",
+		ExpiresIn:    int(h.ttl / time.Second),
+		ExpiresAt:    expires,
+		Scope:        x.token.scope,
+		RefreshToken: x.issue.RefreshToken,
+		GrantType:    x.grant.Type(),
+		Client:       subjectOf(x.client),
+		User:         x.issue.User,
+	})
+	if err == nil {
+		err = checkReply(reply)
+	}
+	return reply, err
+}
+
+func subjectOf(c *store.Client) *response.Subject {
+	return &response.Subject{ID: c.ID, Number: c.Number, Name: c.Name, Description: c.Description, Roles: c.Roles}
+}
+
+func (h *Handler) issued(ctx context.Context, x *exchange, status int) {
+	h.report(ctx, &Event{
+		Kind: "token_issued", Time: x.now, Place: response.Endpoint, Status: status,
+		ClientID: x.client.ID, Subject: x.token.subject, TokenID: x.token.id,
+		Grant: x.grant.Type(), Scope: x.token.scope, Address: x.address,
+	})
+}
+
+// refuse answers an error in the envelope: errors.go, write.go.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
+	f := failureOf(err, response.Endpoint)
+	reply, f := format(h.formatter, f)
+	challenge := ""
+	if reply.Status == http.StatusUnauthorized && x.form != nil && x.form.basic != nil {
+		challenge = basicChallenge(h.issuer)
+	}
+	e := Event{
+		Kind: kindOf(f), Time: x.now, Place: f.Place, Reason: f.Reason, Status: reply.Status,
+		ClientID: x.named, Scope: f.Scope, Address: x.address, Err: f.Err,
+	}
+	if x.grant.Grant != nil {
+		e.Grant = x.grant.Type()
+	}
+	h.report(r.Context(), &e)
+	writeFailure(w, reply, f, challenge)
+}
+
+// Guard returns the guard for routes of the same process: it shares the keys,
+// the state, the limits and the envelope, and needs no leeway. Each client's own
+// rate is read at most once a minute.
+func (h *Handler) Guard() *Guard { return h.guard }

@@ -1,0 +1,236 @@
+package tokenbooth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tokenbooth/tokenbooth/response"
+)
+
+// A Guard lets requests with a good access token through to the handlers that it
+// guards (RFC 6750). It is safe for concurrent use and starts no goroutine.
+type Guard struct {
+	reporter
+	realm       string
+	formatter   ResponseFormatter
+	conventions response.Conventions
+	addresses   *addresses
+	codec       codec
+	clients     *clientCache
+	limiter     Limiter
+	leeway      time.Duration
+	now         func() time.Time
+
+	readOnlyWrites bool
+}
+
+// NewGuard returns a guard for another process than the handler's, or an error
+// that joins a [ConfigError] for each mistake.
+func NewGuard(c GuardConfig) (*Guard, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	of := codecConfig{issuer: c.Issuer, audience: c.Audience, keys: c.Keys, state: c.State}
+	if c.JWKSURL != "" {
+		of.remote = newRemoteKeys(c.JWKSURL, c.HTTPClient, c.Now)
+	}
+	return &Guard{
+		reporter:    reporter{c.Logger, c.Events},
+		realm:       c.Issuer,
+		formatter:   c.Formatter,
+		conventions: response.ConventionsOf(c.Formatter),
+		addresses:   addressesOf(c.TrustedProxies, c.Logger),
+		codec:       c.Tokens.codec(of),
+		clients:     &clientCache{clients: c.Clients, otherwise: c.Limit},
+		limiter:     c.Limiter,
+		leeway:      c.Leeway,
+		now:         c.Now,
+	}, nil
+}
+
+func (h *Handler) newGuard() *Guard {
+	return &Guard{
+		reporter:    h.reporter,
+		realm:       h.issuer,
+		formatter:   h.formatter,
+		conventions: h.conventions,
+		addresses:   h.addresses,
+		codec:       h.codec,
+		clients:     &clientCache{clients: h.clients, otherwise: h.limit},
+		limiter:     h.limiter,
+		now:         h.now,
+	}
+}
+
+// AllowReadOnlyWrites returns a guard that differs only in letting read-only
+// tokens through on every method, for the routes where they may write.
+func (g *Guard) AllowReadOnlyWrites() *Guard {
+	other := *g
+	other.readOnlyWrites = true
+	return &other
+}
+
+// Require returns a middleware that lets a request through if its token has all
+// of the scopes; without scopes any good token will do. The handler behind it
+// gets the identity from [PrincipalFrom]. It panics for what can be no scope
+// (RFC 6749 §3.3), as an empty string, since no route should open by a slip.
+func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
+	return g.middleware(all(scopes))
+}
+
+// RequireAny is [Guard.Require] for any one of the scopes. It panics without one.
+func (g *Guard) RequireAny(scopes ...string) func(http.Handler) http.Handler {
+	if len(scopes) == 0 {
+		panic("tokenbooth: RequireAny without a scope lets nobody through: name one, or use Require")
+	}
+	needs := all(scopes)
+	return g.middleware(func(p *Principal) string {
+		missing := needs(p)
+		if strings.Count(missing, " ") == len(scopes)-1 && missing != "" {
+			return missing
+		}
+		return ""
+	})
+}
+
+// all returns what finds those of the scopes that a principal lacks.
+func all(scopes []string) func(*Principal) string {
+	for _, s := range scopes {
+		if !isScopeToken(s) {
+			panic(fmt.Sprintf("tokenbooth: %q is no scope: want visible ASCII without space, \" and \\ (RFC 6749 §3.3)", s))
+		}
+	}
+	scopes = slices.Clone(scopes)
+	return func(p *Principal) string { return lacking(p.Scope, scopes) }
+}
+
+func (g *Guard) middleware(lacks func(*Principal) string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a := access{request: r}
+			if err := g.admit(&a, lacks); err != nil {
+				g.refuse(w, &a, err)
+				return
+			}
+			setHeaders(w, a.rate)
+			next.ServeHTTP(w, r.WithContext(ContextWithPrincipal(r.Context(), &a.principal)))
+		})
+	}
+}
+
+// Check decides as [Guard.Require] would, and writes nothing: for frameworks whose
+// handlers are no http.Handler. The error is a [*response.Failure], which
+// [Guard.Refuse] answers.
+func (g *Guard) Check(r *http.Request, scopes ...string) (*Principal, error) {
+	a := access{request: r}
+	if err := g.admit(&a, all(scopes)); err != nil {
+		f := failureOf(err, response.Guard)
+		g.reportRefusal(&a, f, f.Status)
+		return nil, f
+	}
+	return &a.principal, nil
+}
+
+// Refuse answers an error of [Guard.Check] in the envelope. It tells no rate in
+// headers, for want of the decision.
+func (g *Guard) Refuse(w http.ResponseWriter, err error) {
+	reply, f := format(g.formatter, failureOf(err, response.Guard))
+	writeFailure(w, reply, f, bearerChallenge(g.realm, f))
+}
+
+// An access is one request that wants in.
+type access struct {
+	request   *http.Request
+	now       time.Time
+	address   netip.Prefix
+	principal Principal
+	rate      http.Header // what tells the state of the limit; nil when there is nothing to tell
+}
+
+// admit decides about one request; a panic of the host's code is an error.
+func (g *Guard) admit(a *access, lacks func(*Principal) string) (err error) {
+	defer recovered(&err)
+	a.now = g.now()
+	a.address = g.addresses.of(a.request)
+	ctx := a.request.Context()
+	token, err := bearerToken(a.request, g.conventions.QueryToken)
+	if err != nil {
+		return err
+	}
+	if err := g.verify(ctx, a, token); err != nil {
+		return err
+	}
+	if err := g.limit(ctx, a); err != nil {
+		return err
+	}
+	if missing := lacks(&a.principal); missing != "" {
+		f := response.Fail(response.ScopeLacking)
+		f.Scope = missing
+		return f
+	}
+	if a.principal.ReadOnly && !g.readOnlyWrites && !isRead(a.request.Method) {
+		return response.Fail(response.ReadOnly)
+	}
+	return nil
+}
+
+func isRead(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// verify reads the token and judges its times by the guard's clock.
+func (g *Guard) verify(ctx context.Context, a *access, token string) error {
+	c, err := g.codec.verify(ctx, token)
+	switch {
+	case errors.Is(err, errToken):
+		return response.Fail(response.TokenInvalid)
+	case err != nil:
+		return because(response.Unavailable, fmt.Errorf("tokenbooth: verifying: %w", err))
+	case !a.now.Before(c.expires.Add(g.leeway)):
+		return response.Fail(response.TokenExpired)
+	case a.now.Add(g.leeway).Before(c.notBefore):
+		return response.Fail(response.TokenInvalid)
+	}
+	a.principal = Principal{
+		Subject: c.subject, ClientID: c.clientID, Username: c.username, Scope: c.scope,
+		TokenID: c.id, ReadOnly: c.readOnly, IssuedAt: c.issued, Expires: c.expires,
+	}
+	return nil
+}
+
+// limit takes from the client's bucket of this guard, which is apart from the
+// token endpoint's. A token that anybody can get has a bucket for each address.
+func (g *Guard) limit(ctx context.Context, a *access) (err error) {
+	known, err := g.clients.get(ctx, a.principal.ClientID, a.now)
+	if err != nil {
+		return because(response.Unavailable, err)
+	}
+	key := bucketOf("guard", a.principal.ClientID, known.public || a.principal.ReadOnly, a.address)
+	d, err := take(ctx, g.limiter, key, known.limit)
+	if g.conventions.RateHeader != nil && d.Limit > 0 {
+		a.rate = http.Header{}
+		g.conventions.RateHeader(a.rate, d.Limit, d.Remaining, d.Reset)
+	}
+	return err
+}
+
+func (g *Guard) refuse(w http.ResponseWriter, a *access, err error) {
+	reply, f := format(g.formatter, failureOf(err, response.Guard))
+	g.reportRefusal(a, f, reply.Status)
+	setHeaders(w, a.rate)
+	writeFailure(w, reply, f, bearerChallenge(g.realm, f))
+}
+
+func (g *Guard) reportRefusal(a *access, f *response.Failure, status int) {
+	g.report(a.request.Context(), &Event{
+		Kind: kindOf(f), Time: a.now, Place: f.Place, Reason: f.Reason, Status: status,
+		ClientID: a.principal.ClientID, Subject: a.principal.Subject, TokenID: a.principal.TokenID,
+		Scope: f.Scope, Address: a.address, Err: f.Err,
+	})
+}

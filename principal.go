@@ -1,0 +1,53 @@
+package tokenbooth
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// A Principal is who a guarded request comes from, as its access token says.
+// Each request has its own.
+type Principal struct {
+	// Subject is the user, or "client:" and the client's ID where the client
+	// acts for itself (RFC 9068 §2.2).
+	Subject  string
+	ClientID string
+	Username string // empty for a client, and where the token does not say
+	Scope    string // scopes joined by a space (RFC 6749 §3.3)
+	TokenID  string // the token's jti, or an opaque token's identifier
+	ReadOnly bool   // the token may read, not write
+	IssuedAt time.Time
+	Expires  time.Time
+}
+
+// HasScope says whether the token has the scope.
+func (p *Principal) HasScope(scope string) bool { return holds(p.Scope, scope) }
+
+// Scopes returns the token's scopes, never nil.
+func (p *Principal) Scopes() []string {
+	if p.Scope == "" {
+		return []string{}
+	}
+	return strings.Split(p.Scope, " ")
+}
+
+// IsClient says that the client acts for itself, not for a user.
+func (p *Principal) IsClient() bool {
+	return strings.HasPrefix(p.Subject, clientSubjectPrefix)
+}
+
+type principalKey struct{}
+
+// ContextWithPrincipal returns a context that carries p, for tests of handlers
+// that stand behind a guard.
+func ContextWithPrincipal(ctx context.Context, p *Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// PrincipalFrom returns who the request of this context comes from; false where
+// no guard stands before the handler.
+func PrincipalFrom(ctx context.Context) (*Principal, bool) {
+	p, ok := ctx.Value(principalKey{}).(*Principal)
+	return p, ok && p != nil
+}

@@ -1,0 +1,80 @@
+package tokenbooth
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tokenbooth/tokenbooth/response"
+)
+
+// write writes a Reply. What every answer must carry is set after the headers of
+// the envelope, so that none can forget or change it.
+func write(w http.ResponseWriter, reply response.Reply) {
+	h := w.Header()
+	setHeaders(w, reply.Header)
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
+	w.WriteHeader(reply.Status)
+	_, _ = w.Write(reply.Body)
+}
+
+func setHeaders(w http.ResponseWriter, headers http.Header) {
+	h := w.Header()
+	for name, values := range headers {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
+}
+
+// writeFailure writes the answer to a Failure; challenge is empty where none is
+// due.
+func writeFailure(w http.ResponseWriter, reply response.Reply, f *response.Failure, challenge string) {
+	h := w.Header()
+	if challenge != "" {
+		h.Set("WWW-Authenticate", challenge)
+	}
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(retrySeconds(f.RetryAfter)))
+	}
+	if f.Reason == response.MethodNotAllowed && h.Get("Allow") == "" {
+		h.Set("Allow", http.MethodPost)
+	}
+	write(w, reply)
+}
+
+// retrySeconds rounds up to whole seconds, 1 to 3600 (L2).
+func retrySeconds(wait time.Duration) int {
+	seconds := int((wait + time.Second - 1) / time.Second)
+	return min(max(seconds, 1), 3600)
+}
+
+// basicChallenge is due on a 401 to a request that used Basic (RFC 6749 §5.2).
+func basicChallenge(realm string) string {
+	return `Basic realm="` + quotable(realm) + `", charset="UTF-8"`
+}
+
+// bearerChallenge is RFC 6750 §3: bare where no token was presented.
+func bearerChallenge(realm string, f *response.Failure) string {
+	switch f.Code {
+	case response.InvalidToken, response.InsufficientScope, response.InvalidRequest:
+	default:
+		return ""
+	}
+	challenge := `Bearer realm="` + quotable(realm) + `"`
+	if f.Reason == response.TokenMissing {
+		return challenge
+	}
+	challenge += `, error="` + f.Code + `", error_description="` + quotable(f.Message) + `"`
+	if f.Scope != "" {
+		challenge += `, scope="` + quotable(f.Scope) + `"`
+	}
+	return challenge
+}
+
+func quotable(s string) string {
+	return strings.NewReplacer(`"`, "", `\`, "").Replace(printable(s))
+}
