@@ -1,0 +1,245 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tokenbooth/tokenbooth"
+	"github.com/tokenbooth/tokenbooth/grant"
+	"github.com/tokenbooth/tokenbooth/response"
+)
+
+// A system is one documented API: a token endpoint and the routes that its
+// tokens open.
+type system struct {
+	name   string
+	routes map[string]http.Handler // by pattern of http.ServeMux
+	curl   string                  // a shell command that gets a token
+}
+
+// settings are what the systems have in common.
+type settings struct {
+	base    string // URL of this server
+	issuer  string
+	ttl     time.Duration
+	shape   response.Shape
+	clients tokenbooth.ClientStore
+	users   users
+	caller  *caller
+	logger  *slog.Logger
+	now     func() time.Time
+}
+
+func newSettings(o *options, f *fixtures, base string, logger *slog.Logger) *settings {
+	issuer := o.issuer
+	if issuer == "" {
+		issuer = base
+	}
+	return &settings{
+		base: base, issuer: issuer, ttl: o.ttl, shape: o.shape,
+		clients: f.clients, users: f.users, caller: f.caller, logger: logger,
+	}
+}
+
+func newSystems(s *settings) ([]*system, error) {
+	if s.ttl == 0 {
+		// The zero value of the field would mean its default.
+		return nil, &tokenbooth.ConfigError{Field: "HandlerConfig.AccessTokenTTL", Value: "0s", Mend: "want at least 1s"}
+	}
+	var all []*system
+	for _, open := range []func(*settings) (*system, error){newOAuth, newData, newMeta, newCoded, newContent} {
+		one, err := open(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func mount(systems []*system) http.Handler {
+	mux := http.NewServeMux()
+	for _, s := range systems {
+		for pattern, handler := range s.routes {
+			mux.Handle(pattern, handler)
+		}
+	}
+	return mux
+}
+
+// config leaves out State, so that each handler has its own.
+func (s *settings) config(audience string) tokenbooth.HandlerConfig {
+	return tokenbooth.HandlerConfig{
+		Issuer:         s.issuer,
+		Audience:       s.issuer + "/" + audience,
+		Clients:        s.clients,
+		AccessTokenTTL: s.ttl,
+		Logger:         s.logger,
+		Now:            s.now,
+	}
+}
+
+// newKeys makes keys that end with the process. A server that restarts, or is
+// not alone, reads them with tokenbooth.ParsePEM.
+func newKeys() (*tokenbooth.KeyRing, error) {
+	key, err := tokenbooth.GenerateKey("ES256")
+	if err != nil {
+		return nil, err
+	}
+	return tokenbooth.NewKeyRing(key)
+}
+
+func newOAuth(s *settings) (*system, error) {
+	keys, err := newKeys()
+	if err != nil {
+		return nil, err
+	}
+	config := s.config("000")
+	config.Formatter = response.OAuth{}
+	config.Keys = keys
+	booth, err := tokenbooth.NewHandler(config)
+	if err != nil {
+		return nil, err
+	}
+	guard := booth.Guard().Require()
+	return &system{
+		name: "000 OAuth",
+		routes: map[string]http.Handler{
+			"/adminczar/api/v1/oauth2/token": booth,
+			"GET /adminczar/api/v1/whoami":   guard(whoami),
+			"POST /adminczar/api/v1/whoami":  guard(whoami),
+		},
+		curl: s.curl("/adminczar/api/v1/oauth2/token"),
+	}, nil
+}
+
+func newData(s *settings) (*system, error) {
+	config := s.config("001")
+	config.Formatter = response.Data{Shape: s.shape}
+	config.Grants = []grant.Grant{grant.ClientCredentials{}, grant.Implicit{}}
+	config.Tokens = tokenbooth.Opaque{Bytes: 20}
+	booth, err := tokenbooth.NewHandler(config)
+	if err != nil {
+		return nil, err
+	}
+	guard := booth.Guard().Require()
+	shoppers := booth.Guard().AllowReadOnlyWrites().Require()
+	mux := http.NewServeMux()
+	mux.Handle("/oauth/access_token", booth)
+	mux.Handle("GET /v2/products", guard(noData))
+	mux.Handle("POST /v2/products", guard(noData))
+	mux.Handle("GET /catalog/products", guard(noData))
+	mux.Handle("POST /v2/carts", shoppers(noData))
+	browsers := cors(mux)
+	return &system{
+		name: "001 Data",
+		routes: map[string]http.Handler{
+			"/oauth/access_token": browsers,
+			"/v2/products":        browsers,
+			"/catalog/products":   browsers,
+			"/v2/carts":           browsers,
+		},
+		curl: s.curl("/oauth/access_token"),
+	}, nil
+}
+
+func newMeta(s *settings) (*system, error) {
+	keys, err := newKeys()
+	if err != nil {
+		return nil, err
+	}
+	config := s.config("002")
+	config.Formatter = response.Meta{}
+	config.Keys = keys
+	booth, err := tokenbooth.NewHandler(config)
+	if err != nil {
+		return nil, err
+	}
+	var scope []string
+	if s.caller != nil && slices.Contains(s.caller.Scopes, "customers:read") {
+		scope = []string{"scope=customers:read"} // or whoami says 403
+	}
+	return &system{
+		name: "002 Meta",
+		routes: map[string]http.Handler{
+			"/oauth2/tokens":     booth,
+			"GET /oauth2/whoami": booth.Guard().Require("customers:read")(whoami),
+			"/jwks.json":         http.HandlerFunc(booth.JWKS),
+		},
+		curl: s.curl("/oauth2/tokens", scope...),
+	}, nil
+}
+
+func newCoded(s *settings) (*system, error) {
+	config := s.config("003")
+	config.Formatter = response.Coded{}
+	config.Tokens = tokenbooth.Opaque{Prefix: "sk-", Bytes: 16}
+	booth, err := tokenbooth.NewHandler(config)
+	if err != nil {
+		return nil, err
+	}
+	return &system{
+		name: "003 Coded",
+		routes: map[string]http.Handler{
+			"/v1/auth/token": booth,
+			"GET /v1/whoami": booth.Guard().Require()(whoami),
+		},
+		curl: s.curl("/v1/auth/token"),
+	}, nil
+}
+
+func newContent(s *settings) (*system, error) {
+	keys, err := newKeys()
+	if err != nil {
+		return nil, err
+	}
+	config := s.config("004")
+	config.Formatter = response.Content{QueryTokens: true}
+	config.Grants = []grant.Grant{grant.ClientCredentials{}, &grant.Password{Authenticate: s.users.authenticate}}
+	config.Keys = keys
+	booth, err := tokenbooth.NewHandler(config)
+	if err != nil {
+		return nil, err
+	}
+	return &system{
+		name: "004 Content",
+		routes: map[string]http.Handler{
+			"/auth/token":       booth,
+			"GET /event/whoami": booth.Guard().Require()(whoami),
+		},
+		curl: s.curl("/auth/token"),
+	}, nil
+}
+
+// curl returns a command that gets a token for the caller.
+func (s *settings) curl(path string, more ...string) string {
+	if s.caller == nil {
+		return "# no client of the fixtures may use client_credentials"
+	}
+	words := []string{"curl", shellWord(s.base + path), "-d", "grant_type=client_credentials"}
+	for _, parameter := range more {
+		words = append(words, "-d", shellWord(parameter))
+	}
+	id, secret := s.caller.ID, s.caller.secret
+	if s.caller.basic() {
+		words = append(words, "-u", shellWord(url.QueryEscape(id)+":"+url.QueryEscape(secret)))
+	} else {
+		words = append(words,
+			"--data-urlencode", shellWord("client_id="+id),
+			"--data-urlencode", shellWord("client_secret="+secret))
+	}
+	return strings.Join(words, " ")
+}
+
+// shellWord quotes s for a POSIX shell where that is necessary.
+func shellWord(s string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:/=%+,@"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
