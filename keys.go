@@ -121,6 +121,7 @@ type KeyRing struct {
 	// Behind an atomic pointer package fmt sees an address, whatever the verb.
 	keys atomic.Pointer[keySet]
 	of   *KeyRing // whose public half this is; nil where it is whole
+	dir  *keyDir  // what it follows; nil where its keys are set
 }
 
 // A keySet is what a KeyRing holds at one time. It is never changed.
@@ -151,8 +152,8 @@ func NewKeyRing(keys ...Key) (*KeyRing, error) {
 // becomes the first, and keep the previous one until the last token that it
 // signed has ended.
 func (ring *KeyRing) Set(keys ...Key) error {
-	if ring.of != nil {
-		return errors.New("tokenbooth: the public half of a KeyRing follows the whole one")
+	if ring.of != nil || ring.dir != nil {
+		return errors.New("tokenbooth: this KeyRing follows another one or a directory")
 	}
 	set, err := newKeySet(keys)
 	if err != nil {
@@ -215,6 +216,9 @@ func (set *keySet) add(k Key, signs bool, jwks *jose.JSONWebKeySet) error {
 func (ring *KeyRing) set() *keySet {
 	if ring.of != nil {
 		return ring.of.set()
+	}
+	if ring.dir != nil {
+		ring.dir.follow(ring)
 	}
 	if set := ring.keys.Load(); set != nil {
 		return set
@@ -336,10 +340,11 @@ func (ring *KeyRing) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // sign returns the compact JWS of a payload.
 func (ring *KeyRing) sign(payload []byte) (string, error) {
-	if !ring.canSign() {
+	set := ring.set()
+	if ring.of != nil || set.signer == nil {
 		return "", errors.New("tokenbooth: no key to sign with")
 	}
-	signed, err := ring.set().signer.Sign(payload)
+	signed, err := set.signer.Sign(payload)
 	if err != nil {
 		return "", fmt.Errorf("tokenbooth: signing: %w", err)
 	}

@@ -1,0 +1,105 @@
+package tokenbooth
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/tokenbooth/tokenbooth/response"
+	"github.com/tokenbooth/tokenbooth/store"
+)
+
+// Endpoints are the absolute URLs under which a handler's parts are mounted;
+// empty for those that are not. A handler knows no paths of its own.
+type Endpoints struct {
+	Token string // the [Handler] itself. Required
+	JWKS  string // [Handler.JWKS]
+}
+
+// metadata is RFC 8414 §2, as far as there is something to say.
+type metadata struct {
+	Issuer        string   `json:"issuer"`
+	TokenEndpoint string   `json:"token_endpoint"`
+	JWKSURI       string   `json:"jwks_uri,omitempty"`
+	ResponseTypes []string `json:"response_types_supported"`
+	GrantTypes    []string `json:"grant_types_supported"`
+	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
+	Scopes        []string `json:"scopes_supported,omitempty"`
+}
+
+// Metadata returns the handler of the authorization server metadata (RFC 8414
+// §3), to be mounted at /.well-known/oauth-authorization-server on the issuer's
+// host; where the issuer has a path, it comes behind that. Any origin may read it
+// and anybody may keep it for 5 minutes. The error names the URL that is not
+// absolute.
+func (h *Handler) Metadata(at Endpoints) (http.Handler, error) {
+	m := &mistakes{of: "Endpoints"}
+	m.endpoint("Token", at.Token, true)
+	m.endpoint("JWKS", at.JWKS, false)
+	if err := m.err(); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(h.describe(at))
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.serveDocument(w, r, "application/json", body)
+	}), nil
+}
+
+func (m *mistakes) endpoint(field, value string, required bool) {
+	if value == "" && !required {
+		return
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.Fragment != "" {
+		m.add(field, "not an absolute URL", `set it as clients reach it, as "https://auth.example.com/token"`)
+	}
+}
+
+func (h *Handler) describe(at Endpoints) metadata {
+	d := metadata{
+		Issuer: h.issuer, TokenEndpoint: at.Token, JWKSURI: at.JWKS,
+		ResponseTypes: []string{}, Scopes: h.defaultScopes,
+		AuthMethods: []string{store.AuthBasic, store.AuthPost},
+	}
+	public := false
+	for name, entry := range h.grants {
+		d.GrantTypes = append(d.GrantTypes, name)
+		public = public || entry.public
+	}
+	slices.Sort(d.GrantTypes)
+	if public {
+		d.AuthMethods = append(d.AuthMethods, store.AuthNone)
+	}
+	return d
+}
+
+// JWKS answers the public keys as a JSON Web Key Set (RFC 7517 §5), which any
+// origin may read and anybody may keep for 5 minutes.
+func (h *Handler) JWKS(w http.ResponseWriter, r *http.Request) {
+	body := []byte(`{"keys":[]}`)
+	if h.keys != nil {
+		body = h.keys.set().jwks
+	}
+	h.serveDocument(w, r, "application/jwk-set+json", body)
+}
+
+// serveDocument answers a public document.
+func (h *Handler) serveDocument(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		f := response.Fail(response.MethodNotAllowed)
+		f.Message = "The request method must be GET"
+		w.Header().Set("Allow", "GET, HEAD")
+		h.refuse(w, r, &exchange{now: h.now(), address: h.addresses.of(r)}, f)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Cache-Control", "public, max-age=300")
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(body)
+}
