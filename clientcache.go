@@ -13,7 +13,7 @@ const (
 )
 
 // A clientCache remembers what the guard has to know of a client for a minute:
-// its rate, and whether anybody can claim to be it.
+// whether it is still there, its rate, and whether anybody can claim to be it.
 type clientCache struct {
 	clients   ClientStore
 	otherwise Limit
@@ -24,6 +24,7 @@ type clientCache struct {
 type knownClient struct {
 	limit  Limit
 	public bool
+	gone   bool // disabled or removed
 
 	read, until time.Time // the time span for which this holds
 }
@@ -49,8 +50,10 @@ func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownC
 		return known, nil
 	case err != nil:
 		return fresh, err
-	case client != nil:
-		fresh.limit, fresh.public = limitOf(client, c.otherwise), client.Public
+	case client == nil:
+		fresh.gone = true
+	default:
+		fresh.limit, fresh.public, fresh.gone = limitOf(client, c.otherwise), client.Public, client.Disabled
 	}
 	c.put(id, fresh)
 	return fresh, nil

@@ -112,11 +112,12 @@ type GuardConfig struct {
 	State store.State
 	// Formatter is the envelope of refusals; [response.OAuth] when nil.
 	Formatter ResponseFormatter
-	// Leeway is how far clocks may be apart; 30 s when 0, none when negative.
+	// Leeway is how far clocks may be apart, at most 1 min; 30 s when 0, none when
+	// negative.
 	Leeway time.Duration
 
-	// Clients tells each client's own limit, read at most once a minute; when
-	// nil all have Limit.
+	// Clients tells each client's own limit, and whether it is still there and
+	// not disabled, read at most once a minute; when nil all have Limit.
 	Clients ClientStore
 	// Limiter keeps the rate limits; a [MemoryLimiter] of its own when nil. To
 	// have none, [Unlimited] must be spelled out.
@@ -356,6 +357,9 @@ func (c *GuardConfig) validate() error {
 	m.notNil("Limiter", c.Limiter)
 	if !needsKeys(c.Tokens) && c.State == nil {
 		m.add("State", "nil", "set the State that the handler keeps its opaque tokens in")
+	}
+	if c.Leeway > tokenSkew {
+		m.add("Leeway", c.Leeway.String(), "want at most "+tokenSkew.String())
 	}
 	m.limit("Limit", c.Limit)
 	m.proxies(c.TrustedProxies)

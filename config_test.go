@@ -284,7 +284,8 @@ func TestConfig_TypedNils(t *testing.T) {
 // A format given by pointer is either taken as it is by value, or refused.
 func TestConfig_TokensByPointer(t *testing.T) {
 	for name, tokens := range map[string]TokenFormat{"JWT": &JWT{}, "Opaque": &Opaque{}} {
-		h, err := NewHandler(HandlerConfig{Issuer: gkIssuer, Clients: new(store.Memory), Tokens: tokens, Logger: gkQuiet})
+		acme, _ := store.NewClient("acme")
+		h, err := NewHandler(HandlerConfig{Issuer: gkIssuer, Clients: gkMust(store.NewMemory(acme)), Tokens: tokens, Logger: gkQuiet})
 		if err != nil {
 			gkSameFields(t, gkMistakes(t, err), "HandlerConfig.Tokens")
 			continue

@@ -24,7 +24,7 @@ type Event struct {
 	Time   time.Time
 	Place  response.Place
 	Reason response.Reason // empty for token_issued
-	Status int             // of the HTTP answer
+	Status int             // of the HTTP answer; after [Guard.Check], the one that the RFCs give
 
 	// ClientID is a registered client's; empty where the client is unknown,
 	// since what was sent in its place may be anything, a secret too.

@@ -322,6 +322,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange, er
 }
 
 // Guard returns the guard for routes of the same process: it shares the keys,
-// the state, the limits and the envelope, and needs no leeway. Each client's own
-// rate is read at most once a minute.
+// the state, the limits and the envelope, and needs no leeway. Each client's record
+// is read at most once a minute: its rate, and whether it is still there.
 func (h *Handler) Guard() *Guard { return h.guard }

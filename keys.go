@@ -23,7 +23,9 @@ import (
 	"github.com/go-jose/go-jose/v4/json" // minds case and refuses a member given twice
 )
 
-// A Key signs or verifies JWTs with one algorithm. It prints as REDACTED.
+// A Key signs or verifies JWTs with one algorithm. It prints as REDACTED, but for
+// one that is kept by value in an unexported field, where package fmt calls no
+// methods; keep a [KeyRing].
 type Key struct {
 	// ID is the kid. When empty it is the RFC 7638 thumbprint, and for HS256 a
 	// value that reveals nothing of the secret.
@@ -36,6 +38,8 @@ type Key struct {
 	// public half, which can only verify.
 	Material any
 }
+
+const maxKeyID = 128 // bytes
 
 const redacted = "REDACTED"
 
@@ -196,6 +200,9 @@ func (set *keySet) add(k Key, signs bool, jwks *jose.JSONWebKeySet) error {
 		if id, err = thumbprint(public); err != nil {
 			return err
 		}
+	}
+	if len(id) > maxKeyID {
+		return fmt.Errorf("the key ID has %d bytes: want at most %d", len(id), maxKeyID)
 	}
 	if _, twice := set.verifiers[id]; twice {
 		return fmt.Errorf("the key ID %q is used twice", id)

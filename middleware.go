@@ -119,6 +119,9 @@ func (g *Guard) middleware(lacks func(*Principal) string) func(http.Handler) htt
 				return
 			}
 			setHeaders(w, a.rate)
+			if g.conventions.QueryToken && len(r.Header["Authorization"]) == 0 {
+				w.Header().Set("Cache-Control", "private, no-store") // RFC 6750 §2.3
+			}
 			next.ServeHTTP(w, r.WithContext(ContextWithPrincipal(r.Context(), &a.principal)))
 		})
 	}
@@ -210,6 +213,9 @@ func (g *Guard) limit(ctx context.Context, a *access) (err error) {
 	known, err := g.clients.get(ctx, a.principal.ClientID, a.now)
 	if err != nil {
 		return because(response.Unavailable, err)
+	}
+	if known.gone {
+		return response.Fail(response.TokenInvalid)
 	}
 	key := bucketOf("guard", a.principal.ClientID, known.public || a.principal.ReadOnly, a.address)
 	d, err := take(ctx, g.limiter, key, known.limit)

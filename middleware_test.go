@@ -449,7 +449,8 @@ func TestB3_ClientStoreMisbehaves(t *testing.T) {
 		"returns nothing":        {gkClientFunc(func() (*store.Client, error) { return nil, nil }), 503},
 		"returns another client": {gkClientFunc(func() (*store.Client, error) { return &store.Client{ID: "other"}, nil }), 503},
 		"panics":                 {gkClientFunc(func() (*store.Client, error) { panic("x") }), 500},
-		"knows nobody":           {gkClientFunc(func() (*store.Client, error) { return nil, store.ErrNotFound }), 204},
+		"knows nobody":           {gkClientFunc(func() (*store.Client, error) { return nil, store.ErrNotFound }), 401},
+		"knows it as disabled":   {gkClientFunc(func() (*store.Client, error) { return &store.Client{ID: "acme", Disabled: true}, nil }), 401},
 	} {
 		b := gkNew(t, func(h *HandlerConfig) { h.Clients = c.clients })
 		if status := gkStatus(t, b.Guard(), b.mintFor(t, nil)); status != c.status {
@@ -1229,4 +1230,25 @@ func FuzzBearerHeader(f *testing.F) {
 			t.Fatalf("two ways at once: %q %q", line, query)
 		}
 	})
+}
+
+// Whoever disables or removes a client need not wait for its tokens to end.
+func TestB6_DisabledAndRemovedClientsWithinAMinute(t *testing.T) {
+	for name, change := range map[string]func(*store.Memory, *store.Client){
+		"disabled": func(m *store.Memory, c *store.Client) { c.Disabled = true; _ = m.Put(c) },
+		"removed":  func(m *store.Memory, c *store.Client) { m.Remove(c.ID) },
+	} {
+		acme, _ := store.NewClient("acme")
+		clients := gkMust(store.NewMemory(acme))
+		b := gkNew(t, func(c *HandlerConfig) { c.Clients = clients })
+		token := b.mintFor(t, nil)
+		if status := gkStatus(t, b.Guard(), token); status != http.StatusNoContent {
+			t.Fatalf("%s: status %d before", name, status)
+		}
+		change(clients, acme)
+		b.clock.add(time.Minute)
+		if status := gkStatus(t, b.Guard(), token); status != http.StatusUnauthorized {
+			t.Errorf("%s: status %d a minute after", name, status)
+		}
+	}
 }

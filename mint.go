@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+const maxSubject = 256 // bytes
+
 // mint makes the access token of what a grant decided to issue.
 func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 	x.token = claims{
@@ -18,8 +20,8 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 		expires:  x.now.Add(h.ttl),
 	}
 	if user := x.issue.User; user != nil {
-		if user.ID == "" || strings.HasPrefix(user.ID, clientSubjectPrefix) {
-			return "", errors.New("tokenbooth: a user's subject must not be empty nor begin with " + clientSubjectPrefix)
+		if user.ID == "" || len(user.ID) > maxSubject || strings.HasPrefix(user.ID, clientSubjectPrefix) {
+			return "", errors.New("tokenbooth: a user's subject must have 1 to 256 bytes and not begin with " + clientSubjectPrefix)
 		}
 		x.token.subject, x.token.username = user.ID, user.Username
 	}

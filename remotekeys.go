@@ -2,7 +2,6 @@ package tokenbooth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,11 +9,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json" // minds case and refuses a member given twice
 )
 
 // What fetching a key set may cost, and how old one may get.
@@ -27,6 +26,7 @@ const (
 	maxKeyAge        = 24 * time.Hour
 	defaultKeyAge    = 5 * time.Minute
 	maxRemoteKeys    = 100
+	maxRedirects     = 3
 	jwksAcceptHeader = "application/jwk-set+json, application/json"
 )
 
@@ -39,9 +39,9 @@ type remoteKeys struct {
 	now    func() time.Time
 
 	known atomic.Pointer[fetchedKeys]
-	turn  chan struct{} // holds one token: whoever has it may fetch
-	mu    sync.Mutex
-	tried time.Time // when the last fetch began; guarded by mu
+	turn  chan struct{} // holds one token: whoever has it may fetch, and touch what follows
+	tried time.Time     // when the last fetch began, or failed
+	fault error         // of the last fetch
 }
 
 type fetchedKeys struct {
@@ -49,85 +49,105 @@ type fetchedKeys struct {
 	until     time.Time
 }
 
+func (k *fetchedKeys) find(id string) (v verifier, ok bool) {
+	if k != nil {
+		v, ok = k.verifiers[id]
+	}
+	return v, ok
+}
+
 func newRemoteKeys(url string, client *http.Client, now func() time.Time) *remoteKeys {
 	if client == nil {
-		client = &http.Client{Timeout: fetchTimeout}
+		client = &http.Client{Timeout: fetchTimeout, CheckRedirect: checkRedirect}
 	}
 	r := &remoteKeys{url: url, client: client, now: now, turn: make(chan struct{}, 1)}
 	r.turn <- struct{}{}
 	return r
 }
 
+// checkRedirect follows only to where GuardConfig.JWKSURL could point itself: who
+// can change an answer on its way makes tokens.
+func checkRedirect(to *http.Request, via []*http.Request) error {
+	local := via[0].URL.Scheme == "http" && to.URL.Scheme == "http" && isLoopback(to.URL.Hostname())
+	if to.URL.Scheme != "https" && !local {
+		return errors.New("redirected to what is not https")
+	}
+	if len(via) > maxRedirects {
+		return errors.New("redirected too often")
+	}
+	return nil
+}
+
 // find returns the key of this ID; false where the issuer does not publish it.
-// An error says that no keys were ever fetched.
+// An error says that this could not be found out.
 func (r *remoteKeys) find(ctx context.Context, id string) (verifier, bool, error) {
-	keys := r.known.Load()
-	if keys != nil && r.now().Before(keys.until) {
-		if v, ok := keys.verifiers[id]; ok {
-			return v, true, nil
-		}
+	if id == "" {
+		return verifier{}, false, nil // nor is a published key without an ID ever taken
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	keys, err := r.refresh(ctx, keys, id)
-	if err != nil {
-		return verifier{}, false, err
+	seen := r.known.Load()
+	v, ok := seen.find(id)
+	if ok && r.now().Before(seen.until) {
+		return v, true, nil
 	}
-	v, ok := keys.verifiers[id]
-	return v, ok, nil
+	keys, err := r.refresh(ctx, seen, ok)
+	if v, ok = keys.find(id); ok {
+		return v, true, nil // keys that were good serve on when no newer ones can be had
+	}
+	return verifier{}, false, err
 }
 
 // refresh fetches, unless another one does or the last time is too near. Who
-// has a key to go on with does not wait for another's fetch.
-func (r *remoteKeys) refresh(ctx context.Context, seen *fetchedKeys, id string) (*fetchedKeys, error) {
-	if seen != nil && seen.verifiers[id].public != nil {
-		select {
-		case <-r.turn:
-		default:
-			return seen, nil
-		}
-	} else {
-		select {
-		case <-r.turn:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+// has a key to go on with does not wait for another's fetch. Beside an error it
+// returns the keys that were seen.
+func (r *remoteKeys) refresh(ctx context.Context, seen *fetchedKeys, has bool) (*fetchedKeys, error) {
+	waiting, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	if !r.takeTurn(waiting, has) {
+		return seen, waiting.Err()
 	}
 	defer func() { r.turn <- struct{}{} }()
 	if now := r.known.Load(); now != seen {
 		return now, nil // somebody fetched while this one waited
 	}
-	if !r.mayFetch(seen) {
-		return orUnavailable(seen, errors.New("tokenbooth: the key set could not be fetched a moment ago"))
+	if r.rests(seen) {
+		return seen, r.fault
 	}
+	r.tried, r.fault = r.now(), errors.New("tokenbooth: fetching the key set came to no end")
 	fresh, err := r.fetch(ctx)
 	if err != nil {
-		return orUnavailable(seen, fmt.Errorf("tokenbooth: fetching the key set: %w", err))
+		r.tried, r.fault = r.now(), fmt.Errorf("tokenbooth: fetching the key set: %w", err)
+		return seen, r.fault
 	}
+	r.fault = nil
 	r.known.Store(fresh)
 	return fresh, nil
 }
 
-// orUnavailable: keys that were good serve on when no newer ones can be had.
-func orUnavailable(seen *fetchedKeys, err error) (*fetchedKeys, error) {
-	if seen == nil {
-		return nil, err
+func (r *remoteKeys) takeTurn(ctx context.Context, has bool) bool {
+	if has {
+		select {
+		case <-r.turn:
+			return true
+		default:
+			return false
+		}
 	}
-	return seen, nil
+	select {
+	case <-r.turn:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
-func (r *remoteKeys) mayFetch(seen *fetchedKeys) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// rests says whether the last fetch is too near for another one.
+func (r *remoteKeys) rests(seen *fetchedKeys) bool {
 	now, pause := r.now(), fetchPause
 	if seen == nil || !now.Before(seen.until) {
 		pause = retryPause
 	}
-	if age := now.Sub(r.tried); !r.tried.IsZero() && age >= 0 && age < pause {
-		return false
-	}
-	r.tried = now
-	return true
+	age := now.Sub(r.tried)
+	return !r.tried.IsZero() && age >= 0 && age < pause
 }
 
 func (r *remoteKeys) fetch(ctx context.Context) (*fetchedKeys, error) {
@@ -161,22 +181,29 @@ func (r *remoteKeys) fetch(ctx context.Context) (*fetchedKeys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fetchedKeys{verifiers, r.now().Add(keyAge(answer.Header.Get("Cache-Control")))}, nil
+	return &fetchedKeys{verifiers, r.tried.Add(keyAge(answer.Header.Values("Cache-Control")))}, nil
 }
 
-// keyAge is the max-age of a Cache-Control header, within bounds.
-func keyAge(cacheControl string) time.Duration {
-	age := defaultKeyAge
-	for directive := range strings.SplitSeq(cacheControl, ",") {
+// keyAge is the freshness that Cache-Control gives (RFC 9111 §5.2.2), within
+// bounds; what it does not say in a form that can be read it does not say.
+func keyAge(cacheControl []string) time.Duration {
+	age, said := maxKeyAge, false
+	for directive := range strings.SplitSeq(strings.Join(cacheControl, ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		if !strings.EqualFold(name, "max-age") {
-			continue
-		}
-		if seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
-			age = time.Duration(seconds) * time.Second
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			age, said = 0, true
+		case "max-age":
+			seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31) // the largest on ErrRange
+			if err == nil || errors.Is(err, strconv.ErrRange) {
+				age, said = min(age, time.Duration(seconds)*time.Second), true
+			}
 		}
 	}
-	return min(max(age, minKeyAge), maxKeyAge)
+	if !said {
+		return defaultKeyAge
+	}
+	return max(age, minKeyAge)
 }
 
 // parseJWKS takes the signing keys of a set that this package can verify with.
@@ -186,7 +213,7 @@ func parseJWKS(body []byte) (map[string]verifier, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(body, &raw); err != nil {
+	if err := json.Unmarshal(body, &raw); err != nil || raw.Keys == nil {
 		return nil, errors.New("not a JSON Web Key Set")
 	}
 	if len(raw.Keys) > maxRemoteKeys {
@@ -194,12 +221,12 @@ func parseJWKS(body []byte) (map[string]verifier, error) {
 	}
 	verifiers := make(map[string]verifier, len(raw.Keys))
 	for i, one := range raw.Keys {
-		var key jose.JSONWebKey
-		if err := key.UnmarshalJSON(one); err != nil {
-			continue
-		}
-		if !key.IsPublic() {
+		if isSecret(one) {
 			return nil, fmt.Errorf("key %d is not public", i+1)
+		}
+		var key jose.JSONWebKey
+		if err := key.UnmarshalJSON(one); err != nil || !key.IsPublic() {
+			continue
 		}
 		public, _, algorithm, err := inspect(key.Key)
 		if err != nil || key.KeyID == "" || key.Use != "" && key.Use != "sig" || key.Algorithm != "" && key.Algorithm != algorithm {
@@ -211,4 +238,19 @@ func parseJWKS(body []byte) (map[string]verifier, error) {
 		verifiers[key.KeyID] = verifier{algorithm, public}
 	}
 	return verifiers, nil
+}
+
+// isSecret looks for the members that only private and symmetric keys have
+// (RFC 7518 §6), also in keys that cannot be used: a leak is a leak.
+func isSecret(key json.RawMessage) bool {
+	var has map[string]json.RawMessage
+	if json.Unmarshal(key, &has) != nil {
+		return false
+	}
+	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
+		if _, ok := has[name]; ok {
+			return true
+		}
+	}
+	return string(has["kty"]) == `"oct"`
 }

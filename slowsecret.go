@@ -86,10 +86,18 @@ func (s *slowSecrets) check(ctx context.Context, secrets []store.Secret, c crede
 // upgrade stores a secret better, now that it is at hand. Failing at that is no
 // reason to refuse who showed the right one; the next success tries again.
 func (s *slowSecrets) upgrade(ctx context.Context, old store.Secret, c credentials) {
-	if s.upgrader != nil && old.NeedsUpgrade() {
-		err := s.upgrader.UpgradeSecret(ctx, c.id, old, store.HashHumanSecret(c.secret))
-		if err != nil {
-			s.logger.WarnContext(ctx, "tokenbooth: the hash of a secret could not be upgraded", "client_id", c.id, "error", err)
-		}
+	if s.upgrader == nil || !old.NeedsUpgrade() {
+		return
 	}
+	if err := s.tryUpgrade(ctx, old, c); err != nil {
+		s.logger.WarnContext(ctx, "tokenbooth: the hash of a secret could not be upgraded", "client_id", c.id, "error", err)
+	}
+}
+
+func (s *slowSecrets) tryUpgrade(ctx context.Context, old store.Secret, c credentials) (err error) {
+	defer recovered(&err)
+	better := store.HashHumanSecret(c.secret)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return s.upgrader.UpgradeSecret(ctx, c.id, old, better)
 }
