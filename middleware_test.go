@@ -984,10 +984,11 @@ func TestL1_ClientRateThroughTheCache(t *testing.T) {
 	if got, n := limit(), clients.count(); got != "8" || n != 2 {
 		t.Errorf("after a minute: limit %s, %d reads", got, n)
 	}
-	memory.Remove("acme")
+	changed.Rate = nil
+	_ = memory.Put(&changed)
 	b.clock.add(time.Minute)
 	if got := limit(); got != "100" {
-		t.Errorf("a client that is gone has the default, not %s", got)
+		t.Errorf("a client without a rate has the default, not %s", got)
 	}
 	b.clock.add(-time.Hour) // a clock that stepped back makes no entry eternal
 	before := clients.count()

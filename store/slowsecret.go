@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -30,7 +31,8 @@ func HashHumanSecret(plain string) Secret {
 	return Secret{Hash: pbkdf2Form(pbkdf2Rounds, salt, pbkdf2Sum(plain, salt, pbkdf2Rounds))}
 }
 
-func pbkdf2Sum(plain string, salt []byte, rounds int) []byte {
+// A variable, for tests to count the rounds.
+var pbkdf2Sum = func(plain string, salt []byte, rounds int) []byte {
 	sum, err := pbkdf2.Key(sha256.New, plain, salt, rounds, sha256.Size)
 	if err != nil {
 		panic(err) // only in FIPS mode, for a key length that is not this one
@@ -43,7 +45,7 @@ func pbkdf2Form(rounds int, salt, sum []byte) string {
 	return pbkdf2Prefix + strconv.Itoa(rounds) + "$" + b64.EncodeToString(salt) + "$" + b64.EncodeToString(sum)
 }
 
-// parsePBKDF2 reads "pbkdf2-sha256$rounds$salt$sum".
+// parsePBKDF2 reads "pbkdf2-sha256$rounds$salt$sum" in its one canonical form.
 func parsePBKDF2(hash string) (rounds int, salt, sum []byte, ok bool) {
 	parts := strings.Split(strings.TrimPrefix(hash, pbkdf2Prefix), "$")
 	if !strings.HasPrefix(hash, pbkdf2Prefix) || len(parts) != 3 {
@@ -53,7 +55,7 @@ func parsePBKDF2(hash string) (rounds int, salt, sum []byte, ok bool) {
 	salt, err2 := base64.RawURLEncoding.Strict().DecodeString(parts[1])
 	sum, err3 := base64.RawURLEncoding.Strict().DecodeString(parts[2])
 	ok = err1 == nil && err2 == nil && err3 == nil && rounds >= 1 && rounds <= maxPBKDF2Rounds &&
-		len(salt) >= 8 && len(sum) == sha256.Size
+		len(salt) >= 8 && len(sum) == sha256.Size && pbkdf2Form(rounds, salt, sum) == hash
 	return rounds, salt, sum, ok
 }
 
@@ -90,13 +92,11 @@ func (s Secret) NeedsUpgrade() bool {
 func (s Secret) Live(now time.Time) bool { return !s.expired(now) }
 
 // CheckSlow reports whether secret is the one that was stored in a slow form:
-// PBKDF2, or what the verifier knows, which may be nil. It takes the time of one
-// slow hash.
+// PBKDF2, or what the verifier knows, which may be nil. A miss costs at least
+// what one of [NoSecret] does, whatever the form, but for what the verifier
+// takes, so that old hashes of few rounds do not give away who has one.
 func (s Secret) CheckSlow(ctx context.Context, secret string, v SecretVerifier) (bool, error) {
-	if strings.HasPrefix(s.Hash, "$") {
-		if v == nil {
-			return false, nil
-		}
+	if v != nil && strings.HasPrefix(s.Hash, "$") {
 		ok, err := v.VerifySecret(ctx, s.Hash, secret)
 		if err != nil {
 			return false, fmt.Errorf("secret verifier: %w", err)
@@ -104,20 +104,30 @@ func (s Secret) CheckSlow(ctx context.Context, secret string, v SecretVerifier) 
 		return ok && secret != "", nil
 	}
 	rounds, salt, sum, ok := parsePBKDF2(s.Hash)
-	if !ok {
-		return false, nil
+	if ok && subtle.ConstantTimeCompare(pbkdf2Sum(secret, salt, rounds), sum) == 1 && secret != "" {
+		return true, nil
 	}
-	return subtle.ConstantTimeCompare(pbkdf2Sum(secret, salt, rounds), sum) == 1 && secret != "", nil
+	if !ok {
+		rounds = 0
+	}
+	if rounds < pbkdf2Rounds {
+		pbkdf2Sum(secret, make([]byte, 16), pbkdf2Rounds-rounds)
+	}
+	return false, nil
 }
 
 // NoSecret is a slow secret that nothing matches, to be checked in the place of
 // one that is not there.
 var NoSecret = Secret{Hash: pbkdf2Form(pbkdf2Rounds, make([]byte, 16), make([]byte, sha256.Size))}
 
-// UpgradeSecret implements [SecretUpgrader].
+// UpgradeSecret implements [SecretUpgrader]. A hash that [Client.Validate] would
+// refuse is refused.
 func (m *Memory) UpgradeSecret(ctx context.Context, clientID string, old, upgraded Secret) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if mend := hashMend(upgraded.Hash); mend != "" {
+		return errors.New("store: the upgraded hash " + mend)
 	}
 	return m.clients.update(clientID, func(c *Client) {
 		for i := range c.Secrets {
