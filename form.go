@@ -428,17 +428,17 @@ func readBody(r *http.Request) (string, error) {
 			return "", &http.MaxBytesError{Limit: maxFormBytes}
 		case n == 0 && errors.Is(err, http.ErrBodyReadAfterClose):
 			err = io.EOF
-		case err != nil && err != io.EOF:
+		case err != nil && !errors.Is(err, io.EOF):
 			return "", err
 		}
-		if err == io.EOF && long.Len() == 0 {
+		if errors.Is(err, io.EOF) && long.Len() == 0 {
 			return string(buf[:n]), nil
 		}
 		if long.Len() == 0 {
 			long.Grow(expectedSize(r.ContentLength))
 		}
 		long.Write(buf[:n])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return long.String(), nil
 		}
 	}
