@@ -94,7 +94,7 @@ func BenchmarkGuard(b *testing.B) {
 	run := func(b *testing.B, tokens TokenFormat, algorithm string) {
 		h, _ := benchHandler(b, tokens, algorithm)
 		c := claims{
-			subject: "client:acme", clientID: "acme", scope: "read write", issued: h.now(), expires: h.now().Add(h.ttl),
+			subject: "client:acme", clientID: "acme", scope: "read write", issued: h.now(), expires: h.now().Add(h.lifetimes.Access),
 		}
 		token, err := h.codec.mint(b.Context(), &c)
 		if err != nil {

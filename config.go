@@ -49,6 +49,15 @@ type HandlerConfig struct {
 	Audience string
 	// AccessTokenTTL is the life of access tokens, at least 1 s; 1 h when 0.
 	AccessTokenTTL time.Duration
+	// RefreshIdle ends a refresh token that is not used; 14 days when 0.
+	RefreshIdle time.Duration
+	// RefreshAbsolute ends all refresh tokens of an authorization, however much
+	// they are used; 30 days when 0.
+	RefreshAbsolute time.Duration
+	// RefreshGrace is how long after its replacement a refresh token still gets
+	// the same successor, so that a lost answer logs nobody out: at most 1 min;
+	// 10 s when 0, none when negative, and then a lost answer counts as theft.
+	RefreshGrace time.Duration
 	// DefaultScopes are given where none are asked for, as far as the client
 	// may have them (RFC 6749 §3.3); none when empty.
 	DefaultScopes []string
@@ -107,8 +116,8 @@ type GuardConfig struct {
 	JWKSURL string
 	// HTTPClient fetches them; one with a timeout of 5 s when nil.
 	HTTPClient *http.Client
-	// State is the one that the handler keeps its tokens in. Required for
-	// [Opaque].
+	// State is the one of the handler. Required for [Opaque]; for [JWT] the guard
+	// sees with it at once what was revoked, and without it when the token ends.
 	State store.State
 	// Formatter is the envelope of refusals; [response.OAuth] when nil.
 	Formatter ResponseFormatter
@@ -150,9 +159,13 @@ func (e *ConfigError) Error() string {
 }
 
 const (
-	defaultTTL    = time.Hour
-	defaultLeeway = 30 * time.Second
-	storeTimeout  = 2 * time.Second
+	defaultTTL      = time.Hour
+	defaultIdle     = 14 * 24 * time.Hour
+	defaultAbsolute = 30 * 24 * time.Hour
+	defaultGrace    = 10 * time.Second
+	maxGrace        = time.Minute
+	defaultLeeway   = 30 * time.Second
+	storeTimeout    = 2 * time.Second
 )
 
 var (
@@ -307,8 +320,27 @@ func (c *HandlerConfig) validate() error {
 	if c.AccessTokenTTL < time.Second {
 		m.add("AccessTokenTTL", c.AccessTokenTTL.String(), "want at least 1s, or 0 for 1h")
 	}
+	m.lifetimes(c)
 	m.proxies(c.TrustedProxies)
 	return m.err()
+}
+
+func (m *mistakes) lifetimes(c *HandlerConfig) {
+	if c.RefreshIdle < time.Second {
+		m.add("RefreshIdle", c.RefreshIdle.String(), "want at least 1s, or 0 for 14 days")
+	}
+	if c.RefreshAbsolute < c.RefreshIdle {
+		m.add("RefreshAbsolute", c.RefreshAbsolute.String(), "want at least RefreshIdle, or 0 for 30 days")
+	}
+	if c.RefreshGrace > maxGrace {
+		m.add("RefreshGrace", c.RefreshGrace.String(), "want at most "+maxGrace.String()+": a thief has as long")
+	}
+}
+
+func lifetimesOf(c *HandlerConfig) grant.Lifetimes {
+	return grant.Lifetimes{
+		Access: c.AccessTokenTTL, Idle: c.RefreshIdle, Absolute: c.RefreshAbsolute, Grace: c.RefreshGrace,
+	}
 }
 
 func (m *mistakes) proxies(trusted []netip.Prefix) {
@@ -337,6 +369,15 @@ func (c *HandlerConfig) setDefaults() {
 	}
 	if c.AccessTokenTTL == 0 {
 		c.AccessTokenTTL = defaultTTL
+	}
+	if c.RefreshIdle == 0 {
+		c.RefreshIdle = defaultIdle
+	}
+	if c.RefreshAbsolute == 0 {
+		c.RefreshAbsolute = max(defaultAbsolute, c.RefreshIdle)
+	}
+	if c.RefreshGrace == 0 {
+		c.RefreshGrace = defaultGrace
 	}
 	if c.FailureLimit == (Limit{}) {
 		c.FailureLimit = defaultFailureLimit

@@ -16,6 +16,10 @@ import (
 //	request_refused  the endpoint refused a request that is not well-formed or asks for what there is not
 //	client_refused   the endpoint refused a client: authentication, disabled, not entitled
 //	grant_refused    the endpoint refused what was to be exchanged, as a user's password
+//	code_replayed    a code was redeemed again by who had all it takes: its tokens were revoked
+//	refresh_reused   a refresh token was used after its successor: its family was revoked
+//	state_behind     the State had lost writes: a token was newer than its record
+//	revoked          a token, or everything of a subject or a client, was revoked
 //	access_refused   the guard refused a request
 //	throttled        a limit was reached
 //	failed           a dependency failed, or the answer could not be made
@@ -61,6 +65,8 @@ func levelOf(kind string) slog.Level {
 		return slog.LevelDebug
 	case "failed":
 		return slog.LevelError
+	case "code_replayed", "refresh_reused", "state_behind":
+		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }
@@ -101,6 +107,8 @@ func kindOf(f *response.Failure) string {
 		return "throttled"
 	case response.Internal, response.Unavailable, response.Overloaded:
 		return "failed"
+	case response.CodeReplayed, response.RefreshReused:
+		return string(f.Reason)
 	}
 	if f.Place == response.Guard {
 		return "access_refused"

@@ -44,7 +44,7 @@ func gkCatalogue(t *testing.T) []string {
 }
 
 func TestEvents_CatalogueIsClosed(t *testing.T) {
-	kinds := map[string]bool{"token_issued": true}
+	kinds := map[string]bool{"token_issued": true, "state_behind": true, "revoked": true}
 	for _, place := range []response.Place{response.Endpoint, response.Guard} {
 		for _, reason := range response.Reasons(place) {
 			f := response.Fail(reason)
@@ -69,6 +69,8 @@ func TestEvents_KindOfEveryReason(t *testing.T) {
 			response.ClientUnknown, response.SecretWrong, response.ClientDisabled, response.ClientLongLived, response.GrantNotAllowed,
 		},
 		"grant_refused":  {response.GrantRefused, response.UserUnknown, response.PasswordWrong, response.UserLocked},
+		"code_replayed":  {response.CodeReplayed},
+		"refresh_reused": {response.RefreshReused},
 		"throttled":      {response.Throttled},
 		"failed":         {response.Overloaded, response.Unavailable, response.Internal},
 		"access_refused": {response.TokenMissing, response.TokenInvalid, response.TokenExpired, response.ScopeLacking, response.ReadOnly},

@@ -27,8 +27,9 @@ type Handler struct {
 	addresses     *addresses
 	grants        map[string]grantEntry
 	codec         codec
+	state         store.State
 	keys          *KeyRing
-	ttl           time.Duration
+	lifetimes     grant.Lifetimes
 	defaultScopes []string
 	limiter       Limiter
 	limit         Limit
@@ -84,7 +85,8 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 		grants:        map[string]grantEntry{},
 		codec:         c.Tokens.codec(codecConfig{issuer: c.Issuer, audience: c.Audience, keys: c.Keys, state: c.State}),
 		keys:          c.Keys,
-		ttl:           c.AccessTokenTTL,
+		state:         boundedState{c.State},
+		lifetimes:     lifetimesOf(&c),
 		defaultScopes: slices.Clone(c.DefaultScopes),
 		limiter:       c.Limiter,
 		limit:         c.Limit,
@@ -241,12 +243,17 @@ func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.R
 		if err = x.issue.Commit(ctx); !errors.Is(err, grant.ErrConflict) { // 9. commit
 			return reply, err
 		}
+		request.Conflict = true
 	}
 	return reply, because(response.Unavailable, grant.ErrConflict)
 }
 
 func (h *Handler) request(x *exchange) *grant.Request {
 	return &grant.Request{
+		State:           h.state,
+		Lifetimes:       h.lifetimes,
+		ChallengeProves: h.conventions.ChallengeProves,
+
 		GrantType:     x.grant.Type(),
 		Client:        x.client,
 		Authenticated: x.authenticated,
@@ -276,7 +283,7 @@ func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error)
 	reply, err := h.formatter.Token(&response.Token{
 		AccessToken:  token,
 		Type:         "Bearer",
-		ExpiresIn:    int(h.ttl / time.Second),
+		ExpiresIn:    int(h.lifetimes.Access / time.Second),
 		ExpiresAt:    expires,
 		Scope:        x.token.scope,
 		RefreshToken: x.issue.RefreshToken,
@@ -295,11 +302,16 @@ func subjectOf(c *store.Client) *response.Subject {
 }
 
 func (h *Handler) issued(ctx context.Context, x *exchange, status int) {
-	h.report(ctx, &Event{
+	e := Event{
 		Kind: "token_issued", Time: x.now, Place: response.Endpoint, Status: status,
 		ClientID: x.client.ID, Subject: x.token.subject, TokenID: x.token.id,
 		Grant: x.grant.Type(), Scope: x.token.scope, Address: x.address,
-	})
+	}
+	h.report(ctx, &e)
+	if x.issue.StateLostWrites {
+		e.Kind = "state_behind"
+		h.report(ctx, &e)
+	}
 }
 
 // refuse answers an error in the envelope: errors.go, write.go.

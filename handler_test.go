@@ -2,6 +2,7 @@ package tokenbooth
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -408,10 +409,13 @@ func TestReasonsOfTheEndpointAllOccur(t *testing.T) {
 		{body: epCredentials("narrow", "narrow-secret")},
 		{body: epAcme + "&scope=admin"},
 		{body: epFake},
+		{body: epFake, reason: response.CodeReplayed},
+		{body: epFake, reason: response.RefreshReused},
 		{body: strings.Replace(epLogin, "admin", "nobody", 1) + "x"},
 		{body: epLogin + "x"},
 		{body: strings.Replace(epLogin, "admin", "locked", 1) + "x"},
 	} {
+		fake.exchange = epRefusing(response.Fail(cmp.Or(c.reason, response.GrantRefused))).exchange
 		send(c.body, c.changes...)
 	}
 	for range 4 {

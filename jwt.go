@@ -44,6 +44,10 @@ type jwtClaims struct {
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
 	ID       string `json:"jti"`
+
+	Family       string `json:"fam,omitempty"` // base64url
+	SubjectEpoch int64  `json:"sep,omitempty"`
+	ClientEpoch  int64  `json:"cep,omitempty"`
 }
 
 func (j *jwtCodec) mint(_ context.Context, c *claims) (string, error) {
@@ -52,6 +56,8 @@ func (j *jwtCodec) mint(_ context.Context, c *claims) (string, error) {
 		Issuer: j.issuer, Subject: c.subject, Audience: j.audience, ClientID: c.clientID,
 		Scope: c.scope, Username: c.username, ReadOnly: c.readOnly,
 		IssuedAt: c.issued.Unix(), Expires: c.expires.Unix(), ID: c.id,
+		Family:       base64.RawURLEncoding.EncodeToString([]byte(c.family)),
+		SubjectEpoch: c.subjectEpoch, ClientEpoch: c.clientEpoch,
 	})
 	if err != nil {
 		return "", err
@@ -78,6 +84,10 @@ type readClaims struct {
 	Expires   *float64        `json:"exp"`
 	NotBefore *float64        `json:"nbf"`
 	ID        string          `json:"jti"`
+
+	Family       string `json:"fam"`
+	SubjectEpoch int64  `json:"sep"`
+	ClientEpoch  int64  `json:"cep"`
 }
 
 func (j *jwtCodec) verify(ctx context.Context, token string) (*claims, error) {
@@ -110,7 +120,13 @@ func (j *jwtCodec) check(r *readClaims) (*claims, error) {
 	c := &claims{
 		subject: r.Subject, clientID: r.ClientID, username: r.Username, scope: r.Scope, id: r.ID,
 		issued: issued, expires: expires, readOnly: r.ReadOnly,
+		subjectEpoch: r.SubjectEpoch, clientEpoch: r.ClientEpoch,
 	}
+	family, err := base64.RawURLEncoding.DecodeString(r.Family)
+	if err != nil || len(family) != 0 && len(family) != 16 {
+		return nil, errToken
+	}
+	c.family = string(family)
 	if r.NotBefore != nil {
 		if c.notBefore, err1 = numericDate(r.NotBefore); err1 != nil {
 			return nil, errToken

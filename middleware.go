@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/response"
+	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // A Guard lets requests with a good access token through to the handlers that it
@@ -24,6 +25,7 @@ type Guard struct {
 	codec       codec
 	clients     *clientCache
 	limiter     Limiter
+	state       store.State // nil where revocation cannot be known
 	leeway      time.Duration
 	now         func() time.Time
 
@@ -49,6 +51,7 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 		codec:       c.Tokens.codec(of),
 		clients:     &clientCache{clients: c.Clients, otherwise: c.Limit},
 		limiter:     c.Limiter,
+		state:       boundedOrNil(c.State),
 		leeway:      c.Leeway,
 		now:         c.Now,
 	}, nil
@@ -64,6 +67,7 @@ func (h *Handler) newGuard() *Guard {
 		codec:       h.codec,
 		clients:     &clientCache{clients: h.clients, otherwise: h.limit},
 		limiter:     h.limiter,
+		state:       h.state,
 		now:         h.now,
 	}
 }
@@ -199,6 +203,15 @@ func (g *Guard) verify(ctx context.Context, a *access, token string) error {
 		return response.Fail(response.TokenExpired)
 	case a.now.Add(g.leeway).Before(c.notBefore):
 		return response.Fail(response.TokenInvalid)
+	}
+	if g.state != nil {
+		revoked, err := isRevoked(ctx, g.state, c)
+		if err != nil {
+			return because(response.Unavailable, fmt.Errorf("tokenbooth: revocation: %w", err))
+		}
+		if revoked {
+			return response.Fail(response.TokenInvalid)
+		}
 	}
 	a.principal = Principal{
 		Subject: c.subject, ClientID: c.clientID, Username: c.username, Scope: c.scope,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/tokenbooth/tokenbooth/internal/authz"
 )
 
 const maxSubject = 256 // bytes
@@ -17,7 +19,7 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 		scope:    strings.Join(x.issue.Scopes, " "),
 		readOnly: x.issue.ReadOnly,
 		issued:   x.now,
-		expires:  x.now.Add(h.ttl),
+		expires:  x.now.Add(h.lifetimes.Access),
 	}
 	if user := x.issue.User; user != nil {
 		if user.ID == "" || len(user.ID) > maxSubject || strings.HasPrefix(user.ID, clientSubjectPrefix) {
@@ -25,9 +27,27 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 		}
 		x.token.subject, x.token.username = user.ID, user.Username
 	}
+	if err := h.bind(ctx, x); err != nil {
+		return "", err
+	}
 	token, err := h.codec.mint(ctx, &x.token)
 	if err != nil {
 		return "", fmt.Errorf("tokenbooth: minting: %w", err)
 	}
 	return token, nil
+}
+
+// bind gives the token what revocation is keyed on: its family, and the epochs
+// of its authorization, or the one of now where there is no authorization.
+func (h *Handler) bind(ctx context.Context, x *exchange) (err error) {
+	if a := x.issue.Authorization; a != nil {
+		x.token.family = a.Family()
+		x.token.subjectEpoch, x.token.clientEpoch = a.Epochs()
+		return nil
+	}
+	x.token.clientEpoch, err = authz.Epoch(ctx, h.state, authz.ClientEpochKey(x.client.ID))
+	if err == nil && x.issue.User != nil {
+		x.token.subjectEpoch, err = authz.Epoch(ctx, h.state, authz.SubjectEpochKey(x.token.subject))
+	}
+	return err
 }

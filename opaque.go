@@ -75,11 +75,9 @@ func (o *opaqueCodec) mint(ctx context.Context, c *claims) (string, error) {
 	random := make([]byte, o.bytes)
 	_, _ = rand.Read(random)
 	token := string(hex.AppendEncode([]byte(o.prefix), random))
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	key, id := tokenKey(token)
 	c.id = id
-	created, err := o.state.Create(ctx, key, o.encode(c), c.expires.Add(tokenSkew))
+	created, err := boundedState{o.state}.Create(ctx, key, o.encode(c), c.expires.Add(tokenSkew))
 	if err == nil && !created {
 		err = errors.New("tokenbooth: an opaque token was drawn twice")
 	}
@@ -96,10 +94,8 @@ func (o *opaqueCodec) verify(ctx context.Context, token string) (*claims, error)
 	if !o.shaped(token) {
 		return nil, errToken
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	key, id := tokenKey(token)
-	record, ok, err := o.state.Get(ctx, key)
+	record, ok, err := boundedState{o.state}.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -131,12 +127,15 @@ func (o *opaqueCodec) shaped(token string) bool {
 }
 
 // The record of an opaque token: version, flags, realm, issued and expires in
-// Unix milliseconds, then client, subject, username and scope, each after its
-// length. A client that is its own subject is not written twice.
+// Unix milliseconds, then client, scope, subject and username, each after its
+// length; last what revocation is keyed on. A client that is its own subject is
+// not written twice.
 const (
 	recordVersion  = 1
 	recordReadOnly = 1 << 0
 	recordUser     = 1 << 1
+	recordFamily   = 1 << 2 // a family of 16 bytes and both epochs come last
+	recordEpochs   = 1 << 3 // both epochs come last
 )
 
 func (o *opaqueCodec) encode(c *claims) []byte {
@@ -158,7 +157,17 @@ func (o *opaqueCodec) encode(c *claims) []byte {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	return b
+	switch {
+	case c.family != "":
+		b[1] |= recordFamily
+		b = append(b, c.family...)
+	case c.subjectEpoch != 0 || c.clientEpoch != 0:
+		b[1] |= recordEpochs
+	default:
+		return b
+	}
+	b = binary.AppendVarint(b, c.subjectEpoch)
+	return binary.AppendVarint(b, c.clientEpoch)
 }
 
 var errRecord = errors.New("tokenbooth: the record of a token is damaged")
@@ -177,6 +186,12 @@ func decodeToken(b []byte) (c *claims, realm [8]byte, err error) {
 	if flags&recordUser != 0 {
 		c.subject, c.username = r.text(), r.text()
 	}
+	if flags&recordFamily != 0 {
+		c.family = r.bytes(16)
+	}
+	if flags&(recordFamily|recordEpochs) != 0 {
+		c.subjectEpoch, c.clientEpoch = r.number(), r.number()
+	}
 	if r.damaged || len(r.rest) != 0 || c.clientID == "" || c.subject == "" {
 		return nil, realm, errRecord
 	}
@@ -188,23 +203,34 @@ type recordReader struct {
 	damaged bool
 }
 
-func (r *recordReader) time() time.Time {
-	ms, n := binary.Varint(r.rest)
+func (r *recordReader) number() int64 {
+	v, n := binary.Varint(r.rest)
 	if n <= 0 {
 		r.damaged = true
-		return time.Time{}
+		return 0
 	}
 	r.rest = r.rest[n:]
-	return time.UnixMilli(ms)
+	return v
+}
+
+func (r *recordReader) time() time.Time { return time.UnixMilli(r.number()) }
+
+func (r *recordReader) bytes(length uint64) string {
+	if length > uint64(len(r.rest)) {
+		r.damaged = true
+		return ""
+	}
+	s := string(r.rest[:length])
+	r.rest = r.rest[length:]
+	return s
 }
 
 func (r *recordReader) text() string {
 	length, n := binary.Uvarint(r.rest)
-	if n <= 0 || length > uint64(len(r.rest)-n) {
+	if n <= 0 {
 		r.damaged = true
 		return ""
 	}
-	s := string(r.rest[n : n+int(length)])
-	r.rest = r.rest[n+int(length):]
-	return s
+	r.rest = r.rest[n:]
+	return r.bytes(length)
 }

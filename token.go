@@ -46,6 +46,11 @@ type claims struct {
 	issued, notBefore, expires time.Time // notBefore is zero when not said
 
 	readOnly bool
+
+	// family names the authorization that the token belongs to; empty where there
+	// is none. The epochs are those that were read when it was authorized.
+	family                    string
+	subjectEpoch, clientEpoch int64
 }
 
 // A client that acts for itself is its own subject, under a name that no user

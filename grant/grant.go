@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tokenbooth/tokenbooth/internal/authz"
 	"github.com/tokenbooth/tokenbooth/response"
 	"github.com/tokenbooth/tokenbooth/store"
 )
@@ -61,7 +62,20 @@ type Request struct {
 	Address       netip.Prefix // of the caller: /32 or /64; the zero value when unknown
 	Now           time.Time
 	Params        []Param // known parameters that are not empty, each once
+
+	// State is the handler's, each call of it bounded to 2 s.
+	State store.State
+	// Lifetimes of what is issued.
+	Lifetimes Lifetimes
+	// ChallengeProves lets a client that authenticated show the code_challenge in
+	// place of the verifier, as one documented system has it.
+	ChallengeProves bool
+	// Conflict says that Commit was called before and somebody else was faster.
+	Conflict bool
 }
+
+// Lifetimes bound an authorization.
+type Lifetimes = authz.Lifetimes
 
 // A Param is one parameter of a request.
 type Param struct{ Name, Value string }
@@ -97,6 +111,11 @@ type Issue struct {
 	Scopes       []string
 	ReadOnly     bool // the guard lets it read, never write
 	RefreshToken string
+	// Authorization is what the tokens belong to; nil where there is none.
+	Authorization *Authorization
+	// StateLostWrites says that the State was found to be older than a token
+	// that was issued from it: an alarm is raised.
+	StateLostWrites bool
 	// Commit makes the one consuming change, after the answer is ready and
 	// before it is sent. Nil when nothing is consumed. [ErrConflict] starts
 	// over; any other error is answered as one of Exchange would be.

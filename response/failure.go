@@ -87,6 +87,8 @@ const (
 	GrantNotAllowed      Reason = "grant_not_allowed"
 	ScopeInvalid         Reason = "scope_invalid"
 	GrantRefused         Reason = "grant_refused"
+	CodeReplayed         Reason = "code_replayed"
+	RefreshReused        Reason = "refresh_reused"
 	UserUnknown          Reason = "user_unknown"
 	PasswordWrong        Reason = "password_wrong"
 	UserLocked           Reason = "user_locked"
@@ -143,6 +145,8 @@ var rules = []rule{
 	{GrantNotAllowed, UnauthorizedClient, http.StatusBadRequest, "The client may not use this grant type", atEndpoint},
 	{ScopeInvalid, InvalidScope, http.StatusBadRequest, "The requested scope is invalid", atEndpoint},
 	{GrantRefused, InvalidGrant, http.StatusBadRequest, "The provided grant is invalid", atEndpoint},
+	{CodeReplayed, InvalidGrant, http.StatusBadRequest, "The provided grant is invalid", atEndpoint},
+	{RefreshReused, InvalidGrant, http.StatusBadRequest, "The provided grant is invalid", atEndpoint},
 	{UserUnknown, InvalidGrant, http.StatusBadRequest, credentialsInvalid, atEndpoint},
 	{PasswordWrong, InvalidGrant, http.StatusBadRequest, credentialsInvalid, atEndpoint},
 	{UserLocked, InvalidGrant, http.StatusBadRequest, credentialsInvalid, atEndpoint},

@@ -73,6 +73,9 @@ type Conventions struct {
 	// QueryToken lets the guard take a token from the query parameter
 	// access_token. A token in a URL ends up in logs and histories.
 	QueryToken bool
+	// ChallengeProves lets a client that authenticated redeem a code by showing
+	// its code_challenge again, in place of the verifier of RFC 7636.
+	ChallengeProves bool
 	// RateHeader adds what tells the state of the client's limit; the guard
 	// calls it for every answer that the limit was asked for. None when nil.
 	RateHeader func(h http.Header, limit, remaining int, reset time.Time)

@@ -1,0 +1,75 @@
+package grant
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/tokenbooth/tokenbooth/internal/authz"
+	"github.com/tokenbooth/tokenbooth/response"
+)
+
+// maxRounds bounds how often a change that has to be made starts over.
+const maxRounds = 8
+
+// An Authorization is what a user allowed a client, as far as the tokens of it
+// have to tell.
+type Authorization struct {
+	family authz.Family
+	record *authz.Record
+}
+
+// issueOf is what a client gets of an authorization: the scopes, as far as its
+// record still allows them.
+func issueOf(r *Request, rec *authz.Record, family authz.Family, scope string) *Issue {
+	allowed := slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
+		return !slices.Contains(r.Client.Scopes, s)
+	})
+	return &Issue{
+		User:          &response.Subject{ID: rec.Subject, Username: rec.User},
+		Scopes:        allowed,
+		Authorization: &Authorization{family, rec},
+	}
+}
+
+// commit swaps the record when the answer is ready.
+func commit(r *Request, family authz.Family, old []byte, next *authz.Record) func(context.Context) error {
+	return func(ctx context.Context) error {
+		swapped, err := authz.Swap(ctx, r.State, family, old, next)
+		if err == nil && !swapped {
+			return ErrConflict
+		}
+		return err
+	}
+}
+
+// liveEpochs refuses what was authorized before everything of the subject or the
+// client was revoked.
+func liveEpochs(ctx context.Context, r *Request, rec *authz.Record) error {
+	for key, seen := range map[string]int64{
+		authz.SubjectEpochKey(rec.Subject): rec.SubjectEpoch,
+		authz.ClientEpochKey(rec.Client):   rec.ClientEpoch,
+	} {
+		epoch, err := authz.Epoch(ctx, r.State, key)
+		if err != nil {
+			return err
+		}
+		if seen < epoch {
+			return response.Fail(response.GrantRefused)
+		}
+	}
+	return nil
+}
+
+// Family is the public name of the authorization, which its tokens carry.
+func (a *Authorization) Family() string { return string(a.family[:]) }
+
+// OpenID says whether an id_token was asked for, and returns what it needs.
+func (a *Authorization) OpenID() (nonce string, authTime int64, ok bool) {
+	return a.record.OIDCNonce, a.record.AuthTime.Unix(), a.record.OpenID
+}
+
+// Epochs are those that the tokens of the authorization carry.
+func (a *Authorization) Epochs() (subject, client int64) {
+	return a.record.SubjectEpoch, a.record.ClientEpoch
+}

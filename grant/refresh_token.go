@@ -1,0 +1,90 @@
+package grant
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/tokenbooth/tokenbooth/internal/authz"
+	"github.com/tokenbooth/tokenbooth/response"
+)
+
+// RefreshToken renews access tokens (RFC 6749 §6) and replaces the refresh token
+// each time. Whoever asks again with the one before within the grace, because
+// the answer got lost or a second tab asked too, gets the same successor; any
+// older one, however late, shows that it was stolen and ends the authorization
+// with all its tokens (RFC 9700 §4.14).
+type RefreshToken struct{}
+
+// Type returns "refresh_token".
+func (RefreshToken) Type() string { return "refresh_token" }
+
+// PublicClients returns true.
+func (RefreshToken) PublicClients() bool { return true }
+
+// Exchange decides about the refresh token; Commit replaces it.
+func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
+	token := r.Param("refresh_token")
+	if token == "" {
+		return nil, response.Missing("refresh_token")
+	}
+	t, ok := authz.ParseRefresh(token)
+	if !ok {
+		return nil, response.Fail(response.GrantRefused)
+	}
+	for range maxRounds {
+		rec, raw, err := authz.Load(ctx, r.State, t.Family)
+		if err != nil {
+			return nil, err
+		}
+		if rec == nil || !rec.Good(&t, r.Client.ID, r.Now) {
+			return nil, response.Fail(response.GrantRefused)
+		}
+		if err := liveEpochs(ctx, r, rec); err != nil {
+			return nil, err
+		}
+		scope, err := narrowed(r, rec)
+		if err != nil {
+			return nil, err
+		}
+		next, verdict := rec.Rotate(t.Gen, r.Now, r.Lifetimes)
+		if verdict != authz.Reused {
+			return rotated(r, rec, raw, next, &t, scope, verdict), nil
+		}
+		swapped, err := authz.Swap(ctx, r.State, t.Family, raw, next)
+		if err != nil {
+			return nil, err
+		}
+		if swapped {
+			return nil, response.Fail(response.RefreshReused)
+		}
+	}
+	return nil, response.Fail(response.Overloaded)
+}
+
+func rotated(r *Request, rec *authz.Record, raw []byte, next *authz.Record, t *authz.Refresh, scope string, v authz.Verdict) *Issue {
+	issue := issueOf(r, rec, t.Family, scope)
+	if next == nil {
+		issue.RefreshToken = authz.Token(t.Family, t.Secret, rec.MACNonce, rec.Gen)
+		return issue
+	}
+	issue.RefreshToken = authz.Token(t.Family, t.Secret, next.MACNonce, next.Gen)
+	issue.Commit = commit(r, t.Family, raw, next)
+	issue.StateLostWrites = v == authz.RolledBack
+	return issue
+}
+
+// narrowed returns the scope of the new access token: that of the authorization,
+// or less where less is asked for. The refresh token keeps all of it.
+func narrowed(r *Request, rec *authz.Record) (string, error) {
+	if r.Scopes == nil {
+		return rec.Scope, nil
+	}
+	granted := strings.Fields(rec.Scope)
+	for _, s := range r.Scopes {
+		if !slices.Contains(granted, s) {
+			return "", response.Fail(response.ScopeInvalid)
+		}
+	}
+	return strings.Join(r.Scopes, " "), nil
+}

@@ -1,0 +1,193 @@
+// Package authz holds the record of one authorization: the code, and every
+// refresh token that comes of it. Everything that can happen to them is one
+// compare-and-swap on this one record, so that nothing can be half done on any
+// store, and a store needs to know nothing of grants.
+package authz
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// A Phase is how far an authorization has come.
+type Phase byte
+
+// The phases.
+const (
+	Code    Phase = 1 + iota // a code was issued and not yet redeemed
+	Active                   // it was redeemed; refresh tokens live
+	Revoked                  // nothing of it is good any more
+)
+
+// A Record is one authorization. Its key in the State is [Key] of its family.
+type Record struct {
+	Phase   Phase
+	OpenID  bool   // an id_token was asked for
+	Offline bool   // refresh tokens may be issued
+	Fails   uint8  // redemptions that failed with the right code
+	Client  string // the client's ID
+	Subject string
+	User    string // the user's name, for whoever tells it
+	Scope   string // as granted, joined by spaces
+
+	Redirect   string // as it was in the authorization request; empty when it was not
+	Challenge  string // PKCE S256; empty when there is none
+	CodeHash   [32]byte
+	CodeUntil  time.Time
+	OIDCNonce  string
+	AuthTime   time.Time
+	SecretHash [32]byte // of the family's secret, which is made at redemption
+	MACNonce   [32]byte
+	Gen        uint64 // of the one live refresh token
+	RotatedAt  time.Time
+	IdleUntil  time.Time
+	AbsUntil   time.Time
+	Until      time.Time // of the last access token
+
+	SubjectEpoch, ClientEpoch int64 // as read when it was authorized
+}
+
+// A Family names an authorization. It is public: it stands in tokens.
+type Family [16]byte
+
+// NewFamily draws a family.
+func NewFamily() (f Family) {
+	_, _ = rand.Read(f[:])
+	return f
+}
+
+// Key is where the record of a family is.
+func Key(f Family) string { return "authz:" + string(f[:]) }
+
+// Expires is until when the record has to be kept: while any token of it may
+// live, and a while longer for clocks that differ.
+func (r *Record) Expires() time.Time {
+	last := r.CodeUntil
+	for _, t := range []time.Time{r.AbsUntil, r.Until} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last.Add(keepLonger)
+}
+
+const keepLonger = 10 * time.Minute
+
+const version = 1
+
+// Encode returns the record with 16 fresh random bytes: no two writes are alike,
+// so that a writer whose reply was lost knows its own by reading.
+func (r *Record) Encode() []byte {
+	b := make([]byte, 0, 256+len(r.Client)+len(r.Subject)+len(r.User)+len(r.Scope)+len(r.Redirect)+len(r.OIDCNonce))
+	b = append(b, version, byte(r.Phase), flag(r.OpenID)|flag(r.Offline)<<1, r.Fails)
+	b = b[:len(b)+16]
+	_, _ = rand.Read(b[len(b)-16:])
+	for _, h := range []*[32]byte{&r.CodeHash, &r.SecretHash, &r.MACNonce} {
+		b = append(b, h[:]...)
+	}
+	b = binary.AppendUvarint(b, r.Gen)
+	for _, t := range r.times() {
+		b = binary.AppendVarint(b, millis(*t))
+	}
+	b = binary.AppendVarint(b, r.SubjectEpoch)
+	b = binary.AppendVarint(b, r.ClientEpoch)
+	for _, s := range r.texts() {
+		b = binary.AppendUvarint(b, uint64(len(*s)))
+		b = append(b, *s...)
+	}
+	return b
+}
+
+func (r *Record) times() []*time.Time {
+	return []*time.Time{&r.CodeUntil, &r.AuthTime, &r.RotatedAt, &r.IdleUntil, &r.AbsUntil, &r.Until}
+}
+
+func (r *Record) texts() []*string {
+	return []*string{&r.Client, &r.Subject, &r.User, &r.Scope, &r.Redirect, &r.Challenge, &r.OIDCNonce}
+}
+
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// millis keeps the zero time apart from 1970.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// ErrDamaged says that a stored value is no record. It is a failure of the
+// store, never a reason to refuse a client.
+var (
+	ErrDamaged    = errors.New("authz: a stored record is damaged")
+	errDrawnTwice = errors.New("authz: a family was drawn twice")
+)
+
+// Decode reads a record.
+func Decode(b []byte) (*Record, error) {
+	const fixed = 4 + 16 + 3*32
+	if len(b) < fixed || b[0] != version || b[1] < byte(Code) || b[1] > byte(Revoked) || b[2] > 3 {
+		return nil, ErrDamaged
+	}
+	r := &Record{Phase: Phase(b[1]), OpenID: b[2]&1 != 0, Offline: b[2]&2 != 0, Fails: b[3]}
+	copy(r.CodeHash[:], b[20:])
+	copy(r.SecretHash[:], b[52:])
+	copy(r.MACNonce[:], b[84:])
+	d := decoder{rest: b[fixed:]}
+	r.Gen = d.uvarint()
+	for _, t := range r.times() {
+		if ms := d.varint(); ms != 0 {
+			*t = time.UnixMilli(ms)
+		}
+	}
+	r.SubjectEpoch, r.ClientEpoch = d.varint(), d.varint()
+	for _, s := range r.texts() {
+		*s = d.text()
+	}
+	if d.damaged || len(d.rest) != 0 || r.Client == "" || r.Subject == "" {
+		return nil, ErrDamaged
+	}
+	return r, nil
+}
+
+type decoder struct {
+	rest    []byte
+	damaged bool
+}
+
+func (d *decoder) skip(n int) {
+	if n <= 0 {
+		d.damaged, n = true, 0
+	}
+	d.rest = d.rest[n:]
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.rest)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) text() string {
+	length := d.uvarint()
+	if length > uint64(len(d.rest)) {
+		d.damaged = true
+		return ""
+	}
+	s := string(d.rest[:length])
+	d.rest = d.rest[length:]
+	return s
+}

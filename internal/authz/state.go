@@ -1,0 +1,147 @@
+package authz
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/tokenbooth/tokenbooth/store"
+)
+
+// Load reads the record of a family. It returns nil where there is none.
+func Load(ctx context.Context, s store.State, f Family) (rec *Record, raw []byte, err error) {
+	raw, ok, err := s.Get(ctx, Key(f))
+	if err != nil || !ok {
+		return nil, nil, err
+	}
+	rec, err = Decode(raw)
+	return rec, raw, err
+}
+
+// Swap replaces the record. Where the store's reply is lost it finds out whether
+// the write was made: no other writes these bytes.
+func Swap(ctx context.Context, s store.State, f Family, old []byte, next *Record) (bool, error) {
+	val := next.Encode()
+	swapped, err := s.Swap(ctx, Key(f), old, val, next.Expires())
+	if err == nil {
+		return swapped, nil
+	}
+	if now, ok, again := s.Get(ctx, Key(f)); again == nil && ok && bytes.Equal(now, val) {
+		return true, nil
+	}
+	return false, err
+}
+
+// Create stores a new record.
+func Create(ctx context.Context, s store.State, f Family, rec *Record) error {
+	val := rec.Encode()
+	created, err := s.Create(ctx, Key(f), val, rec.Expires())
+	if err != nil {
+		now, ok, again := s.Get(ctx, Key(f))
+		created = again == nil && ok && bytes.Equal(now, val)
+		if created {
+			err = nil
+		}
+	}
+	if err == nil && !created {
+		err = errDrawnTwice
+	}
+	return err
+}
+
+// maxRounds bounds how often a lost race starts over.
+const maxRounds = 8
+
+// Revoke ends a family; that there is none, or that it has ended, is a success.
+func Revoke(ctx context.Context, s store.State, f Family) error {
+	for range maxRounds {
+		rec, raw, err := Load(ctx, s, f)
+		if err != nil || rec == nil {
+			return err
+		}
+		next := rec.Revoke()
+		if next == nil {
+			return nil
+		}
+		if swapped, err := Swap(ctx, s, f, raw, next); err != nil || swapped {
+			return err
+		}
+	}
+	return store.ErrUnavailable
+}
+
+// An epoch is a moment before which everything of a subject or a client is
+// revoked. Codes, families and tokens carry the number that they saw; a lower
+// one than the stored is revoked.
+const epochLife = 31 * 24 * time.Hour
+
+// SubjectEpochKey and ClientEpochKey are where epochs are.
+func SubjectEpochKey(subject string) string { return epochKey("epoch:sub:", subject) }
+
+// ClientEpochKey is where a client's epoch is.
+func ClientEpochKey(client string) string { return epochKey("epoch:client:", client) }
+
+func epochKey(kind, name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return kind + string(sum[:])
+}
+
+// Epoch reads an epoch; 0 where nothing was ever revoked.
+func Epoch(ctx context.Context, s store.State, key string) (int64, error) {
+	raw, ok, err := s.Get(ctx, key)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return DecodeEpoch(raw)
+}
+
+// DecodeEpoch reads the stored form of an epoch.
+func DecodeEpoch(raw []byte) (int64, error) {
+	if len(raw) != 8+16 {
+		return 0, ErrDamaged
+	}
+	return int64(binary.BigEndian.Uint64(raw)), nil //nolint:gosec // as it was written
+}
+
+// RaiseEpoch revokes everything that carries an earlier number.
+func RaiseEpoch(ctx context.Context, s store.State, key string, now time.Time) error {
+	for range maxRounds {
+		raw, ok, err := s.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		epoch := now.UnixMilli()
+		if ok {
+			old, err := DecodeEpoch(raw)
+			if err != nil {
+				return err
+			}
+			epoch = max(epoch, old+1)
+		}
+		done, err := writeEpoch(ctx, s, key, raw, ok, epoch, now)
+		if err != nil || done {
+			return err
+		}
+	}
+	return store.ErrUnavailable
+}
+
+func writeEpoch(ctx context.Context, s store.State, key string, old []byte, exists bool, epoch int64, now time.Time) (done bool, err error) {
+	val := binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(epoch)) //nolint:gosec // read back the same way
+	val = val[:24]
+	_, _ = rand.Read(val[8:])
+	if exists {
+		done, err = s.Swap(ctx, key, old, val, now.Add(epochLife))
+	} else {
+		done, err = s.Create(ctx, key, val, now.Add(epochLife))
+	}
+	if err != nil {
+		if now, ok, again := s.Get(ctx, key); again == nil && ok && bytes.Equal(now, val) {
+			return true, nil
+		}
+	}
+	return done, err
+}

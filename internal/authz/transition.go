@@ -1,0 +1,117 @@
+package authz
+
+import (
+	"crypto/hmac"
+	"time"
+)
+
+// A Verdict is what follows from a token that was presented.
+type Verdict int
+
+// The verdicts. What to write, if anything, comes beside them.
+const (
+	Refuse     Verdict = iota // not good
+	Replayed                  // a redeemed code, otherwise right: the family ends
+	Reused                    // an old refresh token: the family ends
+	Grant                     // good
+	Again                     // good, within the grace: the successor that was issued already
+	RolledBack                // good, and newer than the record: the store lost writes
+)
+
+// Lifetimes bound an authorization.
+type Lifetimes struct {
+	Access   time.Duration // of access tokens
+	Idle     time.Duration // a refresh token that is not used ends
+	Absolute time.Duration // all of them end, counted from the redemption
+	Grace    time.Duration // how long the one before may be used again; 0 never
+}
+
+// maxFails redemptions with the right code and something else wrong end it.
+const maxFails = 5
+
+// Redeem decides about a presented code of this record. right says whether
+// client, redirect URI and verifier are; lost, whether this same request wrote
+// before and lost the race. next is to be swapped in, nil where nothing is to be
+// written; s is the new family's secret.
+func (r *Record) Redeem(hash [32]byte, right, lost bool, now time.Time, l Lifetimes) (next *Record, s [32]byte, v Verdict) {
+	if !hmac.Equal(hash[:], r.CodeHash[:]) || r.Phase == Revoked {
+		return nil, s, Refuse
+	}
+	if r.Phase == Active {
+		if !right || lost {
+			return nil, s, Refuse
+		}
+		return r.revoked(), s, Replayed
+	}
+	if !now.Before(r.CodeUntil) {
+		return nil, s, Refuse
+	}
+	n := *r
+	if !right {
+		n.Fails++
+		if n.Fails >= maxFails {
+			n.Phase = Revoked
+		}
+		return &n, s, Refuse
+	}
+	s, n.MACNonce = NewSecret()
+	n.Phase, n.Gen, n.SecretHash = Active, 1, HashSecret(s)
+	n.RotatedAt, n.AbsUntil, n.Until = now, now.Add(l.Absolute), now.Add(l.Access)
+	n.IdleUntil = earlier(now.Add(l.Idle), n.AbsUntil)
+	if !r.Offline {
+		n.AbsUntil, n.IdleUntil = time.Time{}, time.Time{}
+	}
+	return &n, s, Grant
+}
+
+// Good says whether a refresh token is one of this record, of whatever
+// generation, and whether the record still lets it live.
+func (r *Record) Good(t *Refresh, client string, now time.Time) bool {
+	return r.Phase == Active && r.Offline && t.IsOf(r) && r.Client == client &&
+		now.Before(r.IdleUntil) && now.Before(r.AbsUntil)
+}
+
+// Rotate decides about a refresh token that is [Record.Good]. The generation to
+// answer with is that of next, or of r where next is nil.
+func (r *Record) Rotate(gen uint64, now time.Time, l Lifetimes) (next *Record, v Verdict) {
+	switch age := now.Sub(r.RotatedAt).Abs(); {
+	case gen > r.Gen:
+		return r.rotated(gen+1, now, l), RolledBack
+	case gen == r.Gen:
+		return r.rotated(gen+1, now, l), Grant
+	case gen == r.Gen-1 && l.Grace > 0 && age <= l.Grace:
+		return nil, Again
+	}
+	return r.revoked(), Reused
+}
+
+func (r *Record) rotated(gen uint64, now time.Time, l Lifetimes) *Record {
+	n := *r
+	n.Gen, n.RotatedAt = gen, now
+	n.IdleUntil = earlier(now.Add(l.Idle), r.AbsUntil)
+	if until := now.Add(l.Access); until.After(n.Until) {
+		n.Until = until
+	}
+	return &n
+}
+
+func (r *Record) revoked() *Record {
+	n := *r
+	n.Phase = Revoked
+	return &n
+}
+
+// Revoke ends the record; nil where it has ended already.
+func (r *Record) Revoke() *Record {
+	if r.Phase == Revoked {
+		return nil
+	}
+	return r.revoked()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
