@@ -58,6 +58,17 @@ type HandlerConfig struct {
 	// the same successor, so that a lost answer logs nobody out: at most 1 min;
 	// 10 s when 0, none when negative, and then a lost answer counts as theft.
 	RefreshGrace time.Duration
+	// AlwaysRefresh issues refresh tokens without the scope offline_access too.
+	AlwaysRefresh bool
+	// TicketKey seals authorization requests on their way through the login
+	// page: one as for HS256, of at least 32 bytes, the same for all copies
+	// behind one address. One made at start when zero.
+	TicketKey Key
+	// UserClaims tells about a user in an id_token and at userinfo (OpenID
+	// Connect Core §5.1), as the scopes allow: "name", "email" and the like. Its
+	// members never replace the ones that the protocol needs. Nothing is told
+	// when nil.
+	UserClaims func(ctx context.Context, subject string, scopes []string) (map[string]any, error)
 	// DefaultScopes are given where none are asked for, as far as the client
 	// may have them (RFC 6749 §3.3); none when empty.
 	DefaultScopes []string
@@ -321,6 +332,11 @@ func (c *HandlerConfig) validate() error {
 		m.add("AccessTokenTTL", c.AccessTokenTTL.String(), "want at least 1s, or 0 for 1h")
 	}
 	m.lifetimes(c)
+	if c.TicketKey.Material != nil {
+		if secret, ok := c.TicketKey.Material.([]byte); !ok || len(secret) < 32 {
+			m.add("TicketKey", fmt.Sprintf("a %T", c.TicketKey.Material), "want Material of at least 32 random bytes, as GenerateKey(\"HS256\") makes")
+		}
+	}
 	m.proxies(c.TrustedProxies)
 	return m.err()
 }

@@ -20,10 +20,12 @@ import (
 type Handler struct {
 	reporter
 	issuer        string
+	audience      string
 	clients       ClientStore
 	formatter     ResponseFormatter
 	conventions   response.Conventions
 	parser        *formParser
+	tokenParser   *formParser // of revocation and introspection
 	addresses     *addresses
 	grants        map[string]grantEntry
 	codec         codec
@@ -37,6 +39,10 @@ type Handler struct {
 	slow          *slowSecrets // nil unless opted in
 	now           func() time.Time
 	guard         *Guard
+	tickets       sealer
+	crossOrigin   *http.CrossOriginProtection
+	alwaysRefresh bool
+	userClaims    func(context.Context, string, []string) (map[string]any, error)
 }
 
 // A grantEntry is a grant and what it said of itself when the handler was made.
@@ -60,6 +66,7 @@ type exchange struct {
 	scopes        []string
 	issue         *grant.Issue
 	token         claims
+	idToken       string
 }
 
 // NewHandler returns a handler, or an error that joins a [ConfigError] for each
@@ -68,7 +75,7 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	if c.Keys == nil && needsKeys(c.Tokens) {
+	if c.Keys == nil && (needsKeys(c.Tokens) || hasGrant(c.Grants, "authorization_code")) { // for id_tokens
 		ring, err := temporaryKeys(c.Logger)
 		if err != nil {
 			return nil, err
@@ -78,6 +85,7 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	h := &Handler{
 		reporter:      reporter{c.Logger, c.Events},
 		issuer:        c.Issuer,
+		audience:      c.Audience,
 		clients:       c.Clients,
 		formatter:     c.Formatter,
 		conventions:   response.ConventionsOf(c.Formatter),
@@ -92,11 +100,16 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 		limit:         c.Limit,
 		failureLimit:  c.FailureLimit,
 		now:           c.Now,
+		tickets:       newSealer(c.TicketKey.Material),
+		crossOrigin:   http.NewCrossOriginProtection(),
+		alwaysRefresh: c.AlwaysRefresh,
+		userClaims:    c.UserClaims,
 	}
 	if c.SlowSecrets {
 		h.slow = newSlowSecrets(c.Clients, c.SecretVerifier, c.Logger)
 	}
 	h.parser = newFormParser(h.conventions, h.addGrants(c.Grants))
+	h.tokenParser = newFormParser(h.conventions, []string{"token", "token_type_hint"})
 	h.guard = h.newGuard()
 	return h, nil
 }
@@ -230,7 +243,7 @@ func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.R
 		if x.issue == nil {
 			return reply, errors.New("tokenbooth: the grant returned neither an issue nor an error")
 		}
-		token, err := h.mint(ctx, x) // 7. mint: token.go
+		token, err := h.mint(ctx, x) // 7. mint: mint.go, idtoken.go
 		if err != nil {
 			return reply, err
 		}
@@ -287,6 +300,7 @@ func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error)
 		ExpiresAt:    expires,
 		Scope:        x.token.scope,
 		RefreshToken: x.issue.RefreshToken,
+		IDToken:      x.idToken,
 		GrantType:    x.grant.Type(),
 		Client:       subjectOf(x.client),
 		User:         x.issue.User,

@@ -411,6 +411,8 @@ func TestReasonsOfTheEndpointAllOccur(t *testing.T) {
 		{body: epFake},
 		{body: epFake, reason: response.CodeReplayed},
 		{body: epFake, reason: response.RefreshReused},
+		{body: epFake, reason: response.ResponseTypeUnsupported},
+		{body: epFake, reason: response.AuthorizationRequestInvalid},
 		{body: strings.Replace(epLogin, "admin", "nobody", 1) + "x"},
 		{body: epLogin + "x"},
 		{body: strings.Replace(epLogin, "admin", "locked", 1) + "x"},

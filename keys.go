@@ -130,7 +130,9 @@ type KeyRing struct {
 
 // A keySet is what a KeyRing holds at one time. It is never changed.
 type keySet struct {
-	signer    jose.Signer // nil when no key can sign
+	signer    jose.Signer // of access tokens; nil when no key can sign
+	idSigner  jose.Signer // of id_tokens
+	algorithm string      // that both sign with
 	verifiers map[string]verifier
 	jwks      []byte
 }
@@ -212,10 +214,19 @@ func (set *keySet) add(k Key, signs bool, jwks *jose.JSONWebKeySet) error {
 		jwks.Keys = append(jwks.Keys, jose.JSONWebKey{Key: public, KeyID: id, Algorithm: algorithm, Use: "sig"})
 	}
 	if signs && private != nil {
-		options := new(jose.SignerOptions).WithType("at+jwt").WithHeader("kid", id)
-		set.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(algorithm), Key: private}, options)
+		set.algorithm = algorithm
+		if set.signer, err = newSigner(algorithm, private, id, "at+jwt"); err == nil {
+			set.idSigner, err = newSigner(algorithm, private, id, "JWT")
+		}
 	}
 	return err
+}
+
+// newSigner: each kind of token has its typ, so that none passes for another
+// (RFC 8725 §3.11).
+func newSigner(algorithm string, private any, id, typ string) (jose.Signer, error) {
+	options := new(jose.SignerOptions).WithType(jose.ContentType(typ)).WithHeader("kid", id)
+	return jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(algorithm), Key: private}, options)
 }
 
 // set returns the keys of this moment; an empty set for a ring that was not made
@@ -347,13 +358,16 @@ func (ring *KeyRing) MarshalJSON() ([]byte, error) { return []byte(`"` + redacte
 // LogValue hides the keys.
 func (ring *KeyRing) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// sign returns the compact JWS of a payload.
+// sign returns the compact JWS of an access token.
 func (ring *KeyRing) sign(payload []byte) (string, error) {
-	set := ring.set()
-	if ring.of != nil || set.signer == nil {
+	return ring.signWith(ring.set().signer, payload)
+}
+
+func (ring *KeyRing) signWith(signer jose.Signer, payload []byte) (string, error) {
+	if ring.of != nil || signer == nil {
 		return "", errors.New("tokenbooth: no key to sign with")
 	}
-	signed, err := set.signer.Sign(payload)
+	signed, err := signer.Sign(payload)
 	if err != nil {
 		return "", fmt.Errorf("tokenbooth: signing: %w", err)
 	}

@@ -13,30 +13,49 @@ import (
 // Endpoints are the absolute URLs under which a handler's parts are mounted;
 // empty for those that are not. A handler knows no paths of its own.
 type Endpoints struct {
-	Token string // the [Handler] itself. Required
-	JWKS  string // [Handler.JWKS]
+	Token         string // the [Handler] itself. Required
+	JWKS          string // [Handler.JWKS]
+	Authorization string // [Handler.Authorize]
+	UserInfo      string // [Handler.UserInfo]
+	Revocation    string // [Handler.Revoke]
+	Introspection string // [Handler.Introspect]
 }
 
-// metadata is RFC 8414 §2, as far as there is something to say.
+// metadata is RFC 8414 §2 and OpenID Connect Discovery §3, as far as there is
+// something to say.
 type metadata struct {
-	Issuer        string   `json:"issuer"`
-	TokenEndpoint string   `json:"token_endpoint"`
-	JWKSURI       string   `json:"jwks_uri,omitempty"`
-	ResponseTypes []string `json:"response_types_supported"`
-	GrantTypes    []string `json:"grant_types_supported"`
-	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
-	Scopes        []string `json:"scopes_supported,omitempty"`
+	Issuer                string   `json:"issuer"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	JWKSURI               string   `json:"jwks_uri,omitempty"`
+	UserInfoEndpoint      string   `json:"userinfo_endpoint,omitempty"`
+	RevocationEndpoint    string   `json:"revocation_endpoint,omitempty"`
+	IntrospectionEndpoint string   `json:"introspection_endpoint,omitempty"`
+	Scopes                []string `json:"scopes_supported,omitempty"`
+	ResponseTypes         []string `json:"response_types_supported"`
+	ResponseModes         []string `json:"response_modes_supported,omitempty"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+	ChallengeMethods      []string `json:"code_challenge_methods_supported,omitempty"`
+	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
+	SubjectTypes          []string `json:"subject_types_supported,omitempty"`
+	IDTokenAlgorithms     []string `json:"id_token_signing_alg_values_supported,omitempty"`
 }
 
 // Metadata returns the handler of the authorization server metadata (RFC 8414
 // §3), to be mounted at /.well-known/oauth-authorization-server on the issuer's
-// host; where the issuer has a path, it comes behind that. Any origin may read it
+// host; where the issuer has a path, it comes behind that. It serves at
+// /.well-known/openid-configuration as well, which comes behind the issuer's path. Any origin may read it
 // and anybody may keep it for 5 minutes. The error names the URL that is not
 // absolute.
 func (h *Handler) Metadata(at Endpoints) (http.Handler, error) {
 	m := &mistakes{of: "Endpoints"}
 	m.endpoint("Token", at.Token, true)
 	m.endpoint("JWKS", at.JWKS, false)
+	m.endpoint("Authorization", at.Authorization, false)
+	m.endpoint("UserInfo", at.UserInfo, false)
+	m.endpoint("Revocation", at.Revocation, false)
+	m.endpoint("Introspection", at.Introspection, false)
 	if err := m.err(); err != nil {
 		return nil, err
 	}
@@ -61,9 +80,18 @@ func (m *mistakes) endpoint(field, value string, required bool) {
 
 func (h *Handler) describe(at Endpoints) metadata {
 	d := metadata{
-		Issuer: h.issuer, TokenEndpoint: at.Token, JWKSURI: at.JWKS,
+		Issuer: h.issuer, TokenEndpoint: at.Token, JWKSURI: at.JWKS, AuthorizationEndpoint: at.Authorization,
+		UserInfoEndpoint: at.UserInfo, RevocationEndpoint: at.Revocation, IntrospectionEndpoint: at.Introspection,
 		ResponseTypes: []string{}, Scopes: h.defaultScopes,
 		AuthMethods: []string{store.AuthBasic, store.AuthPost},
+	}
+	if at.Authorization != "" {
+		d.ResponseTypes, d.ResponseModes = []string{"code"}, []string{"query"}
+		d.ChallengeMethods, d.IssInResponse = []string{"S256"}, true
+		d.SubjectTypes = []string{"public"}
+		if h.keys != nil {
+			d.IDTokenAlgorithms = []string{h.keys.set().algorithm}
+		}
 	}
 	public := false
 	for name, entry := range h.grants {

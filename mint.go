@@ -22,8 +22,8 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 		expires:  x.now.Add(h.lifetimes.Access),
 	}
 	if user := x.issue.User; user != nil {
-		if user.ID == "" || len(user.ID) > maxSubject || strings.HasPrefix(user.ID, clientSubjectPrefix) {
-			return "", errors.New("tokenbooth: a user's subject must have 1 to 256 bytes and not begin with " + clientSubjectPrefix)
+		if err := checkSubject(user.ID); err != nil {
+			return "", err
 		}
 		x.token.subject, x.token.username = user.ID, user.Username
 	}
@@ -34,7 +34,17 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("tokenbooth: minting: %w", err)
 	}
+	if x.idToken, err = h.mintIDToken(ctx, x, token); err != nil {
+		return "", fmt.Errorf("tokenbooth: minting the id_token: %w", err)
+	}
 	return token, nil
+}
+
+func checkSubject(subject string) error {
+	if subject == "" || len(subject) > maxSubject || strings.HasPrefix(subject, clientSubjectPrefix) || !clean(subject) {
+		return errors.New("tokenbooth: a user's subject must be text of 1 to 256 bytes and not begin with " + clientSubjectPrefix)
+	}
+	return nil
 }
 
 // bind gives the token what revocation is keyed on: its family, and the epochs

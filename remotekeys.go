@@ -109,6 +109,9 @@ func (r *remoteKeys) refresh(ctx context.Context, seen *fetchedKeys, has bool) (
 	if now := r.known.Load(); now != seen {
 		return now, nil // somebody fetched while this one waited
 	}
+	if err := waiting.Err(); err != nil {
+		return seen, err // a select may choose the turn though the caller has gone
+	}
 	if r.rests(seen) {
 		return seen, r.fault
 	}

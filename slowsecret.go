@@ -97,7 +97,8 @@ func (s *slowSecrets) upgrade(ctx context.Context, old store.Secret, c credentia
 func (s *slowSecrets) tryUpgrade(ctx context.Context, old store.Secret, c credentials) (err error) {
 	defer recovered(&err)
 	better := store.HashHumanSecret(c.secret)
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	// The hash is paid for, even if it took so long that nobody waits any more.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	return s.upgrader.UpgradeSecret(ctx, c.id, old, better)
 }

@@ -132,7 +132,7 @@ func TestConventions(t *testing.T) {
 	}{
 		{Formatter: response.OAuth{}, want: response.Conventions{JSON: true}},
 		{Formatter: response.Data{}, want: response.Conventions{FormLabelledJSON: true}},
-		{Formatter: response.Meta{}},
+		{Formatter: response.Meta{}, want: response.Conventions{ChallengeProves: true}},
 		{Formatter: response.Coded{}, want: response.Conventions{DefaultGrant: "client_credentials"}, rate: true},
 		{Formatter: response.Content{}, want: response.Conventions{JSON: true}},
 		{Formatter: response.Content{QueryTokens: true}, want: response.Conventions{JSON: true, QueryToken: true}},

@@ -9,16 +9,17 @@ import (
 // The error codes of RFC 6749 §5.2, RFC 6750 §3.1 and, for what those leave
 // out, RFC 6749 §4.1.2.1.
 const (
-	InvalidRequest         = "invalid_request"
-	InvalidClient          = "invalid_client"
-	InvalidGrant           = "invalid_grant"
-	UnauthorizedClient     = "unauthorized_client"
-	UnsupportedGrantType   = "unsupported_grant_type"
-	InvalidScope           = "invalid_scope"
-	InvalidToken           = "invalid_token"
-	InsufficientScope      = "insufficient_scope"
-	ServerError            = "server_error"
-	TemporarilyUnavailable = "temporarily_unavailable"
+	InvalidRequest          = "invalid_request"
+	InvalidClient           = "invalid_client"
+	InvalidGrant            = "invalid_grant"
+	UnauthorizedClient      = "unauthorized_client"
+	UnsupportedGrantType    = "unsupported_grant_type"
+	InvalidScope            = "invalid_scope"
+	UnsupportedResponseType = "unsupported_response_type"
+	InvalidToken            = "invalid_token"
+	InsufficientScope       = "insufficient_scope"
+	ServerError             = "server_error"
+	TemporarilyUnavailable  = "temporarily_unavailable"
 )
 
 // A Place is where a request was refused.
@@ -67,31 +68,33 @@ type Reason string
 
 // The reasons of the token endpoint, of the guard, and of both.
 const (
-	MethodNotAllowed     Reason = "method_not_allowed"
-	ContentType          Reason = "content_type"
-	ContentEncoding      Reason = "content_encoding"
-	BodyTooLarge         Reason = "body_too_large"
-	BodyTimeout          Reason = "body_timeout"
-	BodyMalformed        Reason = "body_malformed"
-	TooManyParameters    Reason = "too_many_parameters"
-	ParameterRepeated    Reason = "parameter_repeated"
-	ParameterMissing     Reason = "parameter_missing"
-	ParameterInvalid     Reason = "parameter_invalid"
-	AuthorizationInvalid Reason = "authorization_invalid"
-	CredentialsTwice     Reason = "credentials_twice"
-	GrantUnsupported     Reason = "grant_unsupported"
-	ClientUnknown        Reason = "client_unknown"
-	SecretWrong          Reason = "secret_wrong"
-	ClientDisabled       Reason = "client_disabled"
-	ClientLongLived      Reason = "client_long_lived"
-	GrantNotAllowed      Reason = "grant_not_allowed"
-	ScopeInvalid         Reason = "scope_invalid"
-	GrantRefused         Reason = "grant_refused"
-	CodeReplayed         Reason = "code_replayed"
-	RefreshReused        Reason = "refresh_reused"
-	UserUnknown          Reason = "user_unknown"
-	PasswordWrong        Reason = "password_wrong"
-	UserLocked           Reason = "user_locked"
+	MethodNotAllowed            Reason = "method_not_allowed"
+	ContentType                 Reason = "content_type"
+	ContentEncoding             Reason = "content_encoding"
+	BodyTooLarge                Reason = "body_too_large"
+	BodyTimeout                 Reason = "body_timeout"
+	BodyMalformed               Reason = "body_malformed"
+	TooManyParameters           Reason = "too_many_parameters"
+	ParameterRepeated           Reason = "parameter_repeated"
+	ParameterMissing            Reason = "parameter_missing"
+	ParameterInvalid            Reason = "parameter_invalid"
+	AuthorizationInvalid        Reason = "authorization_invalid"
+	CredentialsTwice            Reason = "credentials_twice"
+	GrantUnsupported            Reason = "grant_unsupported"
+	ClientUnknown               Reason = "client_unknown"
+	SecretWrong                 Reason = "secret_wrong"
+	ClientDisabled              Reason = "client_disabled"
+	ClientLongLived             Reason = "client_long_lived"
+	GrantNotAllowed             Reason = "grant_not_allowed"
+	ScopeInvalid                Reason = "scope_invalid"
+	GrantRefused                Reason = "grant_refused"
+	ResponseTypeUnsupported     Reason = "response_type_unsupported"
+	AuthorizationRequestInvalid Reason = "authorization_request_invalid"
+	CodeReplayed                Reason = "code_replayed"
+	RefreshReused               Reason = "refresh_reused"
+	UserUnknown                 Reason = "user_unknown"
+	PasswordWrong               Reason = "password_wrong"
+	UserLocked                  Reason = "user_locked"
 
 	TokenMissing Reason = "token_missing"
 	TokenInvalid Reason = "token_invalid"
@@ -145,6 +148,8 @@ var rules = []rule{
 	{GrantNotAllowed, UnauthorizedClient, http.StatusBadRequest, "The client may not use this grant type", atEndpoint},
 	{ScopeInvalid, InvalidScope, http.StatusBadRequest, "The requested scope is invalid", atEndpoint},
 	{GrantRefused, InvalidGrant, http.StatusBadRequest, "The provided grant is invalid", atEndpoint},
+	{ResponseTypeUnsupported, UnsupportedResponseType, http.StatusBadRequest, "The response type is not supported", atEndpoint},
+	{AuthorizationRequestInvalid, InvalidRequest, http.StatusBadRequest, "The authorization request has ended or belongs to another browser", atEndpoint},
 	{CodeReplayed, InvalidGrant, http.StatusBadRequest, "The provided grant is invalid", atEndpoint},
 	{RefreshReused, InvalidGrant, http.StatusBadRequest, "The provided grant is invalid", atEndpoint},
 	{UserUnknown, InvalidGrant, http.StatusBadRequest, credentialsInvalid, atEndpoint},

@@ -57,3 +57,6 @@ func (Meta) Failure(f *Failure) (Reply, error) {
 	}
 	return reply(status, &metaErrors{Errors: [1]metaError{{status, f.Message}}})
 }
+
+// Conventions has what Meta asks of a code's redemption: a code_challenge.
+func (Meta) Conventions() Conventions { return Conventions{ChallengeProves: true} }

@@ -73,6 +73,7 @@ func (c *Client) clone() *Client {
 	d.Scopes = slices.Clone(c.Scopes)
 	d.RedirectURIs = slices.Clone(c.RedirectURIs)
 	d.Roles = slices.Clone(c.Roles)
+	d.Audiences = slices.Clone(c.Audiences)
 	if c.Rate != nil {
 		rate := *c.Rate
 		d.Rate = &rate

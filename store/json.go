@@ -25,6 +25,7 @@ import (
 //	  "redirect_uris": ["https://acme.example/callback"],
 //	  "auth_method": "client_secret_basic",
 //	  "rate": {"per_second": 5, "burst": 20},
+//	  "audiences": ["https://api.example"], "without_pkce": false,
 //	  "public": false, "disabled": false, "long_lived": false
 //	}]
 //
@@ -279,6 +280,8 @@ var clientMembers = members[clientObject]{
 	"grants":        func(r *reader, c *clientObject, path string) { c.Grants = r.texts(path) },
 	"scopes":        func(r *reader, c *clientObject, path string) { c.Scopes = r.texts(path) },
 	"redirect_uris": func(r *reader, c *clientObject, path string) { c.RedirectURIs = r.texts(path) },
+	"audiences":     func(r *reader, c *clientObject, path string) { c.Audiences = r.texts(path) },
+	"without_pkce":  func(r *reader, c *clientObject, path string) { c.WithoutPKCE = r.flag(path) },
 	"auth_method":   func(r *reader, c *clientObject, path string) { c.AuthMethod = r.text(path) },
 	"rate": func(r *reader, c *clientObject, path string) {
 		rate, _ := object(r, path, rateMembers)
@@ -400,6 +403,7 @@ func memberOf(field, path string) string {
 var memberNames = strings.NewReplacer(
 	"ID", "id",
 	"Secrets", "secrets", ".Hash", ".hash",
+	"Audiences", "audiences",
 	"AuthMethod", "auth_method",
 	"Grants", "grants",
 	"Scopes", "scopes",

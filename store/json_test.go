@@ -92,7 +92,7 @@ func TestParseClientsMistakes(t *testing.T) {
 		{"null", `null`, "clients: null: give an array"},
 		{"client null", `[null]`, "clients[0]: null: give an object"},
 		{"client array", `[[{` + secret + `}]]`, "clients[0]: an array: give an object"},
-		{"unknown", `[{` + id + `,` + secret + `,"colour":{"a":[1]}}]`, `clients[0]: unknown member "colour": remove it; the members are auth_method, `},
+		{"unknown", `[{` + id + `,` + secret + `,"colour":{"a":[1]}}]`, `clients[0]: unknown member "colour": remove it; the members are audiences, auth_method, `},
 		{"case", `[{` + id + `,` + secret + `,"Scopes":["x"]}]`, `clients[0]: unknown member "Scopes"`},
 		{"case of secret", `[{` + id + `,"public":true,"Secret":"` + canary + `"}]`, `clients[0]: unknown member "Secret"`},
 		{"twice", `[{` + id + `,` + secret + `,` + secret + `}]`, "clients[0].secret: given twice"},

@@ -82,6 +82,12 @@ type Client struct {
 	// AuthMethod is the one way in which its secret is accepted: AuthBasic,
 	// AuthPost, or AuthNone for a public client. Any when empty.
 	AuthMethod string
+	// WithoutPKCE lets a confidential client ask for codes without a
+	// code_challenge, as clients older than RFC 7636 do.
+	WithoutPKCE bool
+	// Audiences are the resources that the client serves: it may introspect the
+	// tokens for them (RFC 7662 §2.1), and its own.
+	Audiences []string
 	// Rate is its own limit; the handler's default when nil.
 	Rate *Rate
 

@@ -1,0 +1,46 @@
+package tokenbooth
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/tokenbooth/tokenbooth/response"
+)
+
+// UserInfo returns the userinfo endpoint (OpenID Connect Core §5.3): what the
+// host tells about the user of the access token, which must have the scope
+// openid. It guards itself.
+func (h *Handler) UserInfo() http.Handler {
+	return h.guard.AllowReadOnlyWrites().Require("openid")(http.HandlerFunc(h.userInfo))
+}
+
+func (h *Handler) userInfo(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{now: h.now(), address: h.addresses.of(r)}
+	reply, err := h.describeUser(r)
+	if err != nil {
+		h.refuse(w, r, x, err)
+		return
+	}
+	write(w, reply)
+}
+
+func (h *Handler) describeUser(r *http.Request) (reply response.Reply, err error) {
+	defer recovered(&err)
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return reply, response.Fail(response.MethodNotAllowed)
+	}
+	p, _ := PrincipalFrom(r.Context())
+	if p.IsClient() {
+		f := response.Fail(response.ScopeLacking)
+		f.Message = "The access token is not of a user"
+		return reply, f
+	}
+	members, err := h.claimsAbout(r.Context(), p.Subject, p.Scopes())
+	if err != nil {
+		return reply, err
+	}
+	members["sub"] = p.Subject
+	reply.Status = http.StatusOK
+	reply.Body, err = json.Marshal(members)
+	return reply, err
+}
