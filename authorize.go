@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +55,8 @@ type AuthorizationRequest struct {
 //
 // A request that names a client or a redirect URI that is not registered is shown
 // to the person as an error and never redirected (RFC 6749 §4.1.2.1); any other
-// mistake goes back to the client. Answers carry iss (RFC 9207). The request
+// mistake goes back to the client, and so does prompt=none, since nobody is logged
+// in without a look at the login. Answers carry iss (RFC 9207). The request
 // survives the login without memory of the server: it is sealed into the ticket,
 // ends after 10 minutes, and is bound to the browser by a cookie.
 func (h *Handler) Authorize(login func(http.ResponseWriter, *http.Request, *AuthorizationRequest)) http.Handler {
@@ -76,30 +78,36 @@ func protectPage(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Content-Security-Policy", "frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
+	// Under no-referrer a browser posts the form with "Origin: null", which cannot
+	// be told from a foreign page's where Sec-Fetch-Site is missing.
+	h.Set("Referrer-Policy", "same-origin")
 }
 
 func (h *Handler) authorizationRequest(w http.ResponseWriter, r *http.Request) (a *AuthorizationRequest, err error) {
 	defer recovered(&err)
+	if err := h.take(r.Context(), anonKey(h.addresses.of(r), "anonymous", ""), h.clientLimit); err != nil {
+		return nil, err
+	}
 	switch r.Method {
 	case http.MethodGet:
 		return h.newAuthorization(w, r)
 	case http.MethodPost:
 		return h.resumeAuthorization(w, r)
 	}
+	return nil, notGetOrPost(w)
+}
+
+func notGetOrPost(w http.ResponseWriter) error {
 	f := response.Fail(response.MethodNotAllowed)
 	f.Message = "The request method must be GET or POST"
-	w.Header().Set("Allow", "GET, POST")
-	return nil, f
+	f.Param = "GET, POST"
+	return f
 }
 
 // newAuthorization validates the request of a client (RFC 6749 §4.1.1). Until
 // client and redirect URI are known to be good, an error is for the person; then
 // a is not nil and the error is for the client.
 func (h *Handler) newAuthorization(w http.ResponseWriter, r *http.Request) (*AuthorizationRequest, error) {
-	if err := h.take(r.Context(), anonKey(h.addresses.of(r), "anonymous", ""), h.limit); err != nil {
-		return nil, err
-	}
 	q, err := readAuthorizeQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, err
@@ -110,7 +118,10 @@ func (h *Handler) newAuthorization(w http.ResponseWriter, r *http.Request) (*Aut
 	}
 	a := &AuthorizationRequest{Client: client, handler: h, Expires: h.now().Add(ticketLife)}
 	a.sealed = sealedRequest{
-		Client: client.ID, State: q.get("state"), Nonce: q.get("nonce"), Expires: a.Expires.Unix(), Challenge: q.get("code_challenge"),
+		Client: client.ID, Nonce: q.get("nonce"), Expires: a.Expires.Unix(), Challenge: q.get("code_challenge"),
+	}
+	if q.check("state") == nil {
+		a.sealed.State = q.get("state")
 	}
 	if a.sealed.Redirect, a.sealed.Named, err = chooseRedirect(client, q.get("redirect_uri")); err != nil {
 		return nil, err
@@ -124,8 +135,8 @@ func (h *Handler) newAuthorization(w http.ResponseWriter, r *http.Request) (*Aut
 // authorizeClient finds the client that a request names. A request for one that
 // is not there, or may not do this, is shown to the person.
 func (h *Handler) authorizeClient(ctx context.Context, q *authorizeQuery) (*store.Client, error) {
-	if q.twice != "" {
-		return nil, failParam(response.ParameterRepeated, q.twice)
+	if name := q.twice("client_id", "redirect_uri"); name != "" {
+		return nil, failParam(response.ParameterRepeated, name)
 	}
 	id := q.get("client_id")
 	if id == "" {
@@ -172,8 +183,7 @@ func sameLoopback(registered, asked string) bool {
 	if err != nil || !addr.IsLoopback() || a.Hostname() != b.Hostname() {
 		return false
 	}
-	port := b.Port()
-	if port == "" {
+	if _, err := strconv.ParseUint(b.Port(), 10, 16); err != nil || b.Port()[0] == '0' {
 		return false
 	}
 	// With its port in the place of the registered one it must be the same text.
@@ -186,6 +196,9 @@ func (h *Handler) validateAuthorization(a *AuthorizationRequest, q *authorizeQue
 	if !slices.Contains(a.Client.Grants, "authorization_code") {
 		return response.Fail(response.GrantNotAllowed)
 	}
+	if err := q.check(authorizeParams...); err != nil {
+		return err
+	}
 	switch q.get("response_type") {
 	case "code":
 	case "":
@@ -193,8 +206,8 @@ func (h *Handler) validateAuthorization(a *AuthorizationRequest, q *authorizeQue
 	default:
 		return response.Fail(response.ResponseTypeUnsupported)
 	}
-	if q.get("request") != "" || q.get("request_uri") != "" {
-		return failParam(response.ParameterInvalid, "request")
+	if err := checkUnsupported(q); err != nil {
+		return err
 	}
 	if mode := q.get("response_mode"); mode != "" && mode != "query" {
 		return failParam(response.ParameterInvalid, "response_mode")
@@ -203,6 +216,24 @@ func (h *Handler) validateAuthorization(a *AuthorizationRequest, q *authorizeQue
 		return err
 	}
 	return h.chooseScopes(a, q)
+}
+
+// checkUnsupported names what is not served here as OpenID Connect Core §3.1.2.6
+// does.
+func checkUnsupported(q *authorizeQuery) error {
+	for _, name := range []string{"request", "request_uri"} {
+		if q.get(name) != "" {
+			f := failParam(response.ParameterInvalid, name)
+			f.Code = name + "_not_supported"
+			return f
+		}
+	}
+	if slices.Contains(strings.Fields(q.get("prompt")), "none") {
+		f := failParam(response.ParameterInvalid, "prompt")
+		f.Code, f.Message = "login_required", "The person has to see a page"
+		return f
+	}
+	return nil
 }
 
 func checkChallenge(client *store.Client, q *authorizeQuery) error {
@@ -256,13 +287,9 @@ func (a *AuthorizationRequest) Approve(w http.ResponseWriter, r *http.Request, u
 	if err := checkSubject(user.ID); err != nil {
 		return err
 	}
-	if scopes == nil {
-		scopes = a.Scopes
-	}
-	for _, s := range scopes {
-		if !slices.Contains(a.Scopes, s) {
-			return fmt.Errorf("tokenbooth: the scope %q was not asked for", s)
-		}
+	scopes, err := a.granted(scopes)
+	if err != nil {
+		return err
 	}
 	code, err := a.handler.newCode(r.Context(), a, user, scopes)
 	if err != nil {
@@ -271,6 +298,19 @@ func (a *AuthorizationRequest) Approve(w http.ResponseWriter, r *http.Request, u
 	a.done = true
 	a.answer(w, r, url.Values{"code": {code}})
 	return nil
+}
+
+// granted returns the scopes, each once, in the order in which they were asked for.
+func (a *AuthorizationRequest) granted(scopes []string) ([]string, error) {
+	if scopes == nil {
+		return a.Scopes, nil
+	}
+	for _, s := range scopes {
+		if !slices.Contains(a.Scopes, s) {
+			return nil, fmt.Errorf("tokenbooth: the scope %q was not asked for", s)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(a.Scopes), func(s string) bool { return !slices.Contains(scopes, s) }), nil
 }
 
 // Deny sends the browser back to the client with access_denied.
@@ -289,7 +329,9 @@ func (a *AuthorizationRequest) answer(w http.ResponseWriter, r *http.Request, va
 	if a.sealed.State != "" {
 		values.Set("state", a.sealed.State)
 	}
-	dropCookie(w, r, a.sealed.Binding)
+	if a.sealed.Binding != "" {
+		a.handler.setCookie(w, cookiePrefix+a.sealed.Binding, "", -1)
+	}
 	separator := "?"
 	if strings.Contains(a.sealed.Redirect, "?") {
 		separator = "&"
@@ -298,7 +340,8 @@ func (a *AuthorizationRequest) answer(w http.ResponseWriter, r *http.Request, va
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-func (h *Handler) newCode(ctx context.Context, a *AuthorizationRequest, user response.Subject, scopes []string) (string, error) {
+func (h *Handler) newCode(ctx context.Context, a *AuthorizationRequest, user response.Subject, scopes []string) (code string, err error) {
+	defer recovered(&err)
 	now := h.now()
 	rec := &authz.Record{
 		Phase: authz.Code, Client: a.Client.ID, Subject: user.ID, User: user.Username,
@@ -312,7 +355,6 @@ func (h *Handler) newCode(ctx context.Context, a *AuthorizationRequest, user res
 	if rec.AuthTime.IsZero() {
 		rec.AuthTime = now
 	}
-	var err error
 	if rec.SubjectEpoch, err = authz.Epoch(ctx, h.state, authz.SubjectEpochKey(user.ID)); err != nil {
 		return "", err
 	}
@@ -320,8 +362,7 @@ func (h *Handler) newCode(ctx context.Context, a *AuthorizationRequest, user res
 		return "", err
 	}
 	family := authz.NewFamily()
-	code, hash := authz.NewCode(family)
-	rec.CodeHash = hash
+	code, rec.CodeHash = authz.NewCode(family)
 	return code, authz.Create(ctx, h.state, family, rec)
 }
 

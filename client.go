@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tokenbooth/tokenbooth/response"
 	"github.com/tokenbooth/tokenbooth/store"
@@ -61,7 +62,7 @@ func (h *Handler) authenticate(ctx context.Context, x *exchange) error {
 		return err
 	}
 	if all[0].method == store.AuthNone {
-		if err := h.take(ctx, anonKey(x.address, "anonymous", ""), h.limit); err != nil {
+		if err := h.take(ctx, anonKey(x.address, "anonymous", ""), h.clientLimit); err != nil {
 			return err
 		}
 	}
@@ -168,6 +169,8 @@ func findClient(ctx context.Context, clients ClientStore, id string) (*store.Cli
 		return nil, fmt.Errorf("tokenbooth: client store: %w", err)
 	case client == nil:
 		return nil, errors.New("tokenbooth: the client store returned neither a client nor an error")
+	case client.ID != id && strings.EqualFold(strings.TrimSpace(client.ID), strings.TrimSpace(id)):
+		return nil, nil // from a database that compares without case or padding
 	case client.ID != id:
 		return nil, errors.New("tokenbooth: the client store returned another client than was asked for")
 	}

@@ -8,8 +8,8 @@ import (
 
 const (
 	cacheLife  = time.Minute
-	cacheRetry = time.Second // after a failure of the store
-	cacheLimit = 1 << 14     // clients
+	cacheRetry = storeTimeout + time.Second // while one caller reads, and after it failed
+	cacheLimit = 1 << 14                    // clients
 )
 
 // A clientCache remembers what the guard has to know of a client for a minute:
@@ -30,7 +30,7 @@ type knownClient struct {
 }
 
 // get asks the store where the cache is too old. Where the store fails, what was
-// read last holds, and the store is left alone for a second.
+// read last holds, and the store is left alone for a moment.
 func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownClient, error) {
 	if c.clients == nil {
 		return knownClient{limit: c.otherwise}, nil
@@ -41,13 +41,14 @@ func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownC
 	if ok && !now.Before(known.read) && now.Before(known.until) {
 		return known, nil
 	}
+	if ok && !c.claim(id, now) {
+		return known, nil
+	}
 	fresh := knownClient{limit: c.otherwise, read: now, until: now.Add(cacheLife)}
 	client, err := findClient(ctx, c.clients, id)
 	switch {
 	case err != nil && ok:
-		known.read, known.until = now, now.Add(cacheRetry)
-		c.put(id, known)
-		return known, nil
+		return known, nil // for as long as claim has said
 	case err != nil:
 		return fresh, err
 	case client == nil:
@@ -57,6 +58,22 @@ func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownC
 	}
 	c.put(id, fresh)
 	return fresh, nil
+}
+
+// claim says whether the caller is the one to read an entry again. The others go
+// on with the old one for as long as that may take.
+func (c *clientCache) claim(id string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.known[id]
+	if !now.Before(k.read) && now.Before(k.until) {
+		return false
+	}
+	k.read, k.until = now, now.Add(cacheRetry)
+	if c.known != nil {
+		c.known[id] = k
+	}
+	return true
 }
 
 func (c *clientCache) put(id string, k knownClient) {

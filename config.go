@@ -262,8 +262,8 @@ func (m *mistakes) jwksURL(c *GuardConfig) {
 		m.add("JWKSURL", "set beside Keys", "set one of them")
 	}
 	u, err := url.Parse(c.JWKSURL)
-	if err != nil || u.Hostname() == "" || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
-		m.add("JWKSURL", "not an https URL", `set one as "https://auth.example.com/jwks.json": over plain http anybody on the way makes tokens`)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		m.add("JWKSURL", "not an https URL without user", `set one as "https://auth.example.com/jwks.json": over plain http anybody on the way makes tokens`)
 	}
 }
 

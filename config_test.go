@@ -121,7 +121,7 @@ func TestConfig_Defaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	codec := h.codec.(*jwtCodec)
-	if h.lifetimes.Access != time.Hour || h.limit != defaultLimit || h.failureLimit != defaultFailureLimit || codec.audience != gkIssuer ||
+	if h.lifetimes.Access != time.Hour || h.clientLimit != defaultLimit || h.failureLimit != defaultFailureLimit || codec.audience != gkIssuer ||
 		h.formatter != (response.OAuth{}) || len(h.grants) != 1 || h.guard.leeway != 0 || !codec.keys.canSign() {
 		t.Errorf("%+v", h)
 	}

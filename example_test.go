@@ -152,7 +152,7 @@ func authenticate(_ context.Context, username, password string) (*grant.User, er
 }
 
 // For a framework whose handlers are no http.Handler: Check decides, Refuse
-// answers what it decided. Check knows no scopes, so ask the Principal.
+// answers what it decided.
 func ExampleGuard_Check() {
 	clients, err := store.NewMemory()
 	if err != nil {
@@ -164,12 +164,7 @@ func ExampleGuard_Check() {
 	}
 	guard := booth.Guard()
 	handle := func(w http.ResponseWriter, r *http.Request) error {
-		who, err := guard.Check(r)
-		if err == nil && !who.HasScope("reports:read") {
-			lacking := response.Fail(response.ScopeLacking)
-			lacking.Scope = "reports:read"
-			err = lacking
-		}
+		who, err := guard.Check(r, "reports:read")
 		if err != nil {
 			guard.Refuse(w, err)
 			return nil

@@ -70,9 +70,6 @@ var epUnexpected = map[string]epFault{
 	},
 	"a client of no name": func(context.Context, string) (*store.Client, error) { return &store.Client{}, nil },
 	"typed nil error":     func(context.Context, string) (*store.Client, error) { var e *epNilError; return nil, e },
-	"another case of the client": func(context.Context, string) (*store.Client, error) {
-		return &store.Client{ID: "ACME", Secrets: epSecrets(epSecret)}, nil
-	},
 }
 
 var epFailures []error // none: to index it panics

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/grant"
@@ -34,7 +33,7 @@ type Handler struct {
 	lifetimes     grant.Lifetimes
 	defaultScopes []string
 	limiter       Limiter
-	limit         Limit
+	clientLimit   Limit
 	failureLimit  Limit
 	slow          *slowSecrets // nil unless opted in
 	now           func() time.Time
@@ -48,6 +47,7 @@ type Handler struct {
 // A grantEntry is a grant and what it said of itself when the handler was made.
 type grantEntry struct {
 	grant.Grant
+	name      string
 	public    bool
 	limitKeys func(*grant.Request) []string
 }
@@ -97,7 +97,7 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 		lifetimes:     lifetimesOf(&c),
 		defaultScopes: slices.Clone(c.DefaultScopes),
 		limiter:       c.Limiter,
-		limit:         c.Limit,
+		clientLimit:   c.Limit,
 		failureLimit:  c.FailureLimit,
 		now:           c.Now,
 		tickets:       newSealer(c.TicketKey.Material),
@@ -134,7 +134,7 @@ func addressesOf(trusted []netip.Prefix, logger *slog.Logger) *addresses {
 // they read beyond the usual ones.
 func (h *Handler) addGrants(grants []grant.Grant) (parameters []string) {
 	for _, g := range grants {
-		entry := grantEntry{Grant: g}
+		entry := grantEntry{Grant: g, name: g.Type()}
 		if p, ok := g.(grant.PublicClients); ok {
 			entry.public = p.PublicClients()
 		}
@@ -144,7 +144,7 @@ func (h *Handler) addGrants(grants []grant.Grant) (parameters []string) {
 		if p, ok := g.(grant.Parameters); ok {
 			parameters = append(parameters, p.Parameters()...)
 		}
-		h.grants[g.Type()] = entry
+		h.grants[entry.name] = entry
 	}
 	return parameters
 }
@@ -176,11 +176,12 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange) (r
 	if err = h.authenticate(ctx, x); err != nil { // 3. authenticate the client, behind limits: client.go
 		return reply, err
 	}
-	if err = h.limitClient(ctx, x, x.client); err != nil { // 4. limit by client: limit.go
+	entitled := h.entitle(x)
+	if err = h.limit(ctx, x, entitled == nil); err != nil { // 4. limit by grant and by client: throttle.go
 		return reply, err
 	}
-	if err = h.entitle(x); err != nil { // 5. the client's grants and scopes
-		return reply, err
+	if entitled != nil { // 5. the client's grants and scopes
+		return reply, entitled
 	}
 	return h.issueToken(ctx, x) // 6. to 9.
 }
@@ -201,17 +202,10 @@ func (h *Handler) chooseGrant(x *exchange) error {
 	return nil
 }
 
-// limitClient takes from the client's own bucket. A public client cannot prove
-// that it is itself: its bucket is by address too, so that nobody empties
-// another's (L1).
-func (h *Handler) limitClient(ctx context.Context, x *exchange, client *store.Client) error {
-	return h.take(ctx, bucketOf("token", client.ID, client.Public, x.address), limitOf(client, h.limit))
-}
-
 // entitle checks what no grant may forget: that the record allows this grant
 // and each scope that was asked for.
 func (h *Handler) entitle(x *exchange) error {
-	if err := mayUse(x.client, x.grant.Type()); err != nil {
+	if err := mayUse(x.client, x.grant.name); err != nil {
 		return err
 	}
 	if !x.authenticated && !x.grant.public {
@@ -231,9 +225,6 @@ const (
 // consumed before the answer is ready (G5). Whoever loses a race starts over.
 func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.Reply, err error) {
 	request := h.request(x)
-	if err := h.limitGrant(ctx, x, request); err != nil {
-		return reply, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	for range maxRounds {
@@ -267,7 +258,7 @@ func (h *Handler) request(x *exchange) *grant.Request {
 		Lifetimes:       h.lifetimes,
 		ChallengeProves: h.conventions.ChallengeProves,
 
-		GrantType:     x.grant.Type(),
+		GrantType:     x.grant.name,
 		Client:        x.client,
 		Authenticated: x.authenticated,
 		Scopes:        x.scopes,
@@ -276,19 +267,6 @@ func (h *Handler) request(x *exchange) *grant.Request {
 		Now:           x.now,
 		Params:        x.form.params,
 	}
-}
-
-func (h *Handler) limitGrant(ctx context.Context, x *exchange, request *grant.Request) error {
-	if x.grant.limitKeys == nil {
-		return nil
-	}
-	for _, key := range x.grant.limitKeys(request) {
-		name := strconv.Itoa(len(x.grant.Type())) + ":" + x.grant.Type() + key
-		if err := h.take(ctx, bucketOf("grant", name, !x.authenticated, x.address), h.failureLimit); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error) {
@@ -301,7 +279,7 @@ func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error)
 		Scope:        x.token.scope,
 		RefreshToken: x.issue.RefreshToken,
 		IDToken:      x.idToken,
-		GrantType:    x.grant.Type(),
+		GrantType:    x.grant.name,
 		Client:       subjectOf(x.client),
 		User:         x.issue.User,
 	})
@@ -319,7 +297,7 @@ func (h *Handler) issued(ctx context.Context, x *exchange, status int) {
 	e := Event{
 		Kind: "token_issued", Time: x.now, Place: response.Endpoint, Status: status,
 		ClientID: x.client.ID, Subject: x.token.subject, TokenID: x.token.id,
-		Grant: x.grant.Type(), Scope: x.token.scope, Address: x.address,
+		Grant: x.grant.name, Scope: x.token.scope, Address: x.address,
 	}
 	h.report(ctx, &e)
 	if x.issue.StateLostWrites {
@@ -338,10 +316,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange, er
 	}
 	e := Event{
 		Kind: kindOf(f), Time: x.now, Place: f.Place, Reason: f.Reason, Status: reply.Status,
-		ClientID: x.named, Scope: f.Scope, Address: x.address, Err: f.Err,
-	}
-	if x.grant.Grant != nil {
-		e.Grant = x.grant.Type()
+		ClientID: x.named, Grant: x.grant.name, Scope: f.Scope, Address: x.address, Err: f.Err,
 	}
 	h.report(r.Context(), &e)
 	writeFailure(w, reply, f, challenge)

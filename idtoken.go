@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/tokenbooth/tokenbooth/grant"
 )
@@ -28,7 +30,7 @@ func (h *Handler) mintIDToken(ctx context.Context, x *exchange, accessToken stri
 		return "", nil
 	}
 	nonce, authTime, ok := a.OpenID()
-	if !ok {
+	if !ok || !slices.Contains(x.issue.Scopes, "openid") { // it may have been narrowed away since
 		return "", nil
 	}
 	members, err := h.claimsAbout(ctx, x.token.subject, x.issue.Scopes)
@@ -41,8 +43,7 @@ func (h *Handler) mintIDToken(ctx context.Context, x *exchange, accessToken stri
 		"iat": x.token.issued.Unix(), "exp": x.token.expires.Unix(), "auth_time": authTime,
 		"at_hash": accessTokenHash(keys.algorithm, accessToken),
 	})
-	delete(members, "nonce")
-	if nonce != "" {
+	if nonce != "" && x.grant.Type() != "refresh_token" { // OpenID Connect Core §12.2
 		members["nonce"] = nonce
 	}
 	payload, err := json.Marshal(members)
@@ -52,7 +53,12 @@ func (h *Handler) mintIDToken(ctx context.Context, x *exchange, accessToken stri
 	return h.keys.signWith(keys.idSigner, payload)
 }
 
-// claimsAbout asks the host, and keeps nothing of what only the protocol says.
+var protocolClaims = []string{
+	"iss", "sub", "aud", "azp", "exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "acr", "amr",
+}
+
+// claimsAbout asks the host, and keeps nothing of what only the protocol says, in
+// whatever case: encoding/json takes one for the other.
 func (h *Handler) claimsAbout(ctx context.Context, subject string, scopes []string) (map[string]any, error) {
 	if h.userClaims == nil {
 		return map[string]any{}, nil
@@ -60,9 +66,7 @@ func (h *Handler) claimsAbout(ctx context.Context, subject string, scopes []stri
 	told, err := h.userClaims(ctx, subject, scopes)
 	members := map[string]any{}
 	for name, value := range told {
-		switch name {
-		case "iss", "sub", "aud", "azp", "exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "acr", "amr":
-		default:
+		if !slices.ContainsFunc(protocolClaims, func(p string) bool { return strings.EqualFold(p, name) }) {
 			members[name] = value
 		}
 	}

@@ -64,6 +64,9 @@ func (h *Handler) introspect(ctx context.Context, x *exchange, token string) (in
 	if revoked, err := isRevoked(ctx, h.state, c); err != nil || revoked {
 		return introspection{}, err
 	}
+	if client, err := h.guard.clients.get(ctx, c.clientID, x.now); err != nil || client.gone {
+		return introspection{}, err
+	}
 	return introspection{
 		Active: true, Scope: c.scope, ClientID: c.clientID, Username: c.username, TokenType: "Bearer",
 		Expires: c.expires.Unix(), IssuedAt: c.issued.Unix(), Subject: c.subject,

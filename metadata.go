@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/tokenbooth/tokenbooth/response"
 	"github.com/tokenbooth/tokenbooth/store"
@@ -30,7 +31,9 @@ type metadata struct {
 	JWKSURI               string   `json:"jwks_uri,omitempty"`
 	UserInfoEndpoint      string   `json:"userinfo_endpoint,omitempty"`
 	RevocationEndpoint    string   `json:"revocation_endpoint,omitempty"`
+	RevocationAuth        []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint,omitempty"`
+	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	Scopes                []string `json:"scopes_supported,omitempty"`
 	ResponseTypes         []string `json:"response_types_supported"`
 	ResponseModes         []string `json:"response_modes_supported,omitempty"`
@@ -40,14 +43,15 @@ type metadata struct {
 	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
 	SubjectTypes          []string `json:"subject_types_supported,omitempty"`
 	IDTokenAlgorithms     []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	RequestURI            *bool    `json:"request_uri_parameter_supported,omitempty"` // true where it is missing
 }
 
 // Metadata returns the handler of the authorization server metadata (RFC 8414
 // §3), to be mounted at /.well-known/oauth-authorization-server on the issuer's
 // host; where the issuer has a path, it comes behind that. It serves at
-// /.well-known/openid-configuration as well, which comes behind the issuer's path. Any origin may read it
-// and anybody may keep it for 5 minutes. The error names the URL that is not
-// absolute.
+// /.well-known/openid-configuration as well, which comes behind the issuer's path.
+// Any origin may read it and anybody may keep it for 5 minutes. The error names
+// each URL that is not absolute.
 func (h *Handler) Metadata(at Endpoints) (http.Handler, error) {
 	m := &mistakes{of: "Endpoints"}
 	m.endpoint("Token", at.Token, true)
@@ -73,8 +77,8 @@ func (m *mistakes) endpoint(field, value string, required bool) {
 		return
 	}
 	u, err := url.Parse(value)
-	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.Fragment != "" {
-		m.add(field, "not an absolute URL", `set it as clients reach it, as "https://auth.example.com/token"`)
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || strings.Contains(value, "#") {
+		m.add(field, "not an absolute URL without user and fragment", `set it as clients reach it, as "https://auth.example.com/token"`)
 	}
 }
 
@@ -82,13 +86,14 @@ func (h *Handler) describe(at Endpoints) metadata {
 	d := metadata{
 		Issuer: h.issuer, TokenEndpoint: at.Token, JWKSURI: at.JWKS, AuthorizationEndpoint: at.Authorization,
 		UserInfoEndpoint: at.UserInfo, RevocationEndpoint: at.Revocation, IntrospectionEndpoint: at.Introspection,
-		ResponseTypes: []string{}, Scopes: h.defaultScopes,
+		ResponseTypes: []string{}, Scopes: slices.Clone(h.defaultScopes),
 		AuthMethods: []string{store.AuthBasic, store.AuthPost},
 	}
 	if at.Authorization != "" {
 		d.ResponseTypes, d.ResponseModes = []string{"code"}, []string{"query"}
 		d.ChallengeMethods, d.IssInResponse = []string{"S256"}, true
-		d.SubjectTypes = []string{"public"}
+		d.SubjectTypes, d.RequestURI = []string{"public"}, new(bool)
+		d.Scopes = h.withOpenID(d.Scopes)
 		if h.keys != nil {
 			d.IDTokenAlgorithms = []string{h.keys.set().algorithm}
 		}
@@ -99,10 +104,27 @@ func (h *Handler) describe(at Endpoints) metadata {
 		public = public || entry.public
 	}
 	slices.Sort(d.GrantTypes)
+	if at.Introspection != "" {
+		d.IntrospectionAuth = d.AuthMethods
+	}
 	if public {
-		d.AuthMethods = append(d.AuthMethods, store.AuthNone)
+		d.AuthMethods = append(slices.Clone(d.AuthMethods), store.AuthNone)
+	}
+	if at.Revocation != "" {
+		d.RevocationAuth = d.AuthMethods
 	}
 	return d
+}
+
+// withOpenID adds the scopes that mean something to the handler itself.
+func (h *Handler) withOpenID(scopes []string) []string {
+	for grantType, scope := range map[string]string{"authorization_code": "openid", "refresh_token": "offline_access"} {
+		if _, has := h.grants[grantType]; has && !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	slices.Sort(scopes)
+	return scopes
 }
 
 // JWKS answers the public keys as a JSON Web Key Set (RFC 7517 §5), which any
@@ -120,7 +142,7 @@ func (h *Handler) serveDocument(w http.ResponseWriter, r *http.Request, contentT
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		f := response.Fail(response.MethodNotAllowed)
 		f.Message = "The request method must be GET"
-		w.Header().Set("Allow", "GET, HEAD")
+		f.Param = "GET, HEAD"
 		h.refuse(w, r, &exchange{now: h.now(), address: h.addresses.of(r)}, f)
 		return
 	}

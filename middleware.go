@@ -65,7 +65,7 @@ func (h *Handler) newGuard() *Guard {
 		conventions: h.conventions,
 		addresses:   h.addresses,
 		codec:       h.codec,
-		clients:     &clientCache{clients: h.clients, otherwise: h.limit},
+		clients:     &clientCache{clients: h.clients, otherwise: h.clientLimit},
 		limiter:     h.limiter,
 		state:       h.state,
 		now:         h.now,

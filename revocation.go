@@ -58,8 +58,12 @@ func (h *Handler) deny(ctx context.Context, c *claims) error {
 }
 
 // RevokeSubject ends everything that was authorized by a user until now: codes,
-// refresh tokens and access tokens. Guards with the State see it at once.
+// refresh tokens and access tokens. Guards with the State see it at once. It
+// fails for what can be no user, as the subject of a client's own token.
 func (h *Handler) RevokeSubject(ctx context.Context, subject string) error {
+	if err := checkSubject(subject); err != nil {
+		return err
+	}
 	return h.revokeAll(ctx, authz.SubjectEpochKey(subject), Event{Subject: subject})
 }
 

@@ -71,7 +71,7 @@ func (h *Handler) revokeToken(ctx context.Context, x *exchange, token string) er
 	if err := h.deny(ctx, c); err != nil {
 		return err
 	}
-	h.revoked(ctx, x.now, Event{ClientID: c.clientID, Subject: c.subject, TokenID: c.id, Address: x.address, Status: http.StatusOK})
+	h.revoked(ctx, x.now, Event{Place: response.Endpoint, ClientID: c.clientID, Subject: c.subject, TokenID: c.id, Address: x.address, Status: http.StatusOK})
 	return nil
 }
 
@@ -92,6 +92,6 @@ func (h *Handler) revokeRefresh(ctx context.Context, x *exchange, token string) 
 	if err := authz.Revoke(ctx, h.state, t.Family); err != nil {
 		return err
 	}
-	h.revoked(ctx, x.now, Event{ClientID: rec.Client, Subject: rec.Subject, Address: x.address, Status: http.StatusOK})
+	h.revoked(ctx, x.now, Event{Place: response.Endpoint, ClientID: rec.Client, Subject: rec.Subject, Address: x.address, Status: http.StatusOK})
 	return nil
 }

@@ -40,6 +40,9 @@ func (h *Handler) checkSecret(ctx context.Context, x *exchange, client *store.Cl
 	if h.slow == nil {
 		return false, nil
 	}
+	if ok, err := h.fastOtherwise(ctx, x, c); ok || err != nil {
+		return false, err
+	}
 	if err := h.chargeFailure(ctx, x, c.id); err != nil {
 		return false, err
 	}
@@ -50,6 +53,26 @@ func (h *Handler) checkSecret(ctx context.Context, x *exchange, client *store.Cl
 	}
 	defer h.slow.gate.Leave()
 	return h.slow.check(ctx, slowOf(client, x.now), c)
+}
+
+// fastOtherwise says whether another reading of the same credentials (C1) has a
+// right secret of the fast form. Then this reading is not worth a slow hash, nor
+// a charge, which could lock the client out (L1).
+func (h *Handler) fastOtherwise(ctx context.Context, x *exchange, c credentials) (bool, error) {
+	all, err := readings(x.form)
+	if err != nil {
+		return false, err
+	}
+	for _, other := range all {
+		if other == c || !clean(other.secret) {
+			continue
+		}
+		client, err := h.lookUp(ctx, other.id)
+		if err != nil || client.CheckSecret(other.secret, x.now) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // slowOf returns the live slow secrets of a client, or one that nothing matches:

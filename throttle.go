@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/tokenbooth/tokenbooth/response"
 	"github.com/tokenbooth/tokenbooth/store"
@@ -13,6 +14,28 @@ import (
 func (h *Handler) take(ctx context.Context, key string, l Limit) error {
 	_, err := take(ctx, h.limiter, key, l)
 	return err
+}
+
+// limit takes from the buckets that the grant names, if the client may use it, and
+// from the client's own. A request that one bucket refuses has taken from those
+// before it: the own one comes last, since it may regain the most slowly.
+func (h *Handler) limit(ctx context.Context, x *exchange, entitled bool) error {
+	if entitled && x.grant.limitKeys != nil {
+		for _, key := range x.grant.limitKeys(h.request(x)) {
+			name := strconv.Itoa(len(x.grant.name)) + ":" + x.grant.name + key
+			if err := h.take(ctx, bucketOf("grant", name, !x.authenticated, x.address), h.failureLimit); err != nil {
+				return err
+			}
+		}
+	}
+	return h.limitClient(ctx, x, x.client)
+}
+
+// limitClient takes from the client's own bucket. A public client cannot prove
+// that it is itself: its bucket is by address too, so that nobody empties
+// another's (L1).
+func (h *Handler) limitClient(ctx context.Context, x *exchange, client *store.Client) error {
+	return h.take(ctx, bucketOf("token", client.ID, client.Public, x.address), limitOf(client, h.clientLimit))
 }
 
 func take(ctx context.Context, limiter Limiter, key string, l Limit) (Decision, error) {

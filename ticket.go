@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,12 +18,14 @@ import (
 )
 
 const (
-	ticketLife    = 10 * time.Minute
-	maxTicket     = 8 << 10
-	maxQuery      = 8 << 10
-	maxLoginForm  = 64 << 10
-	cookiePrefix  = "tokenbooth-"
-	cookieIDBytes = 12
+	ticketLife   = 10 * time.Minute
+	maxTicket    = 16 << 10
+	maxQuery     = 8 << 10
+	maxLoginForm = 64 << 10
+	maxCookies   = 10 // of ours in one browser: as many tabs
+	maxDropped   = 50 // cookies in one answer
+	bindingChars = 16
+	cookiePrefix = "tokenbooth-"
 )
 
 // A sealedRequest is an authorization request on its way through the login page:
@@ -36,22 +39,42 @@ type sealedRequest struct {
 	Nonce     string `json:"o,omitempty"`
 	Challenge string `json:"h,omitempty"`
 	Expires   int64  `json:"e"`
-	Binding   string `json:"b"` // the name of the cookie; its value's hash is in the key
+	Binding   string `json:"b"` // the end of the cookie's name; its value is in the key
 }
 
 // The parameters of an authorization request that count (RFC 6749 §4.1.1,
 // RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
 var authorizeParams = []string{
 	"client_id", "redirect_uri", "response_type", "scope", "state", "nonce",
-	"code_challenge", "code_challenge_method", "response_mode", "request", "request_uri",
+	"code_challenge", "code_challenge_method", "response_mode", "request", "request_uri", "prompt",
 }
 
-type authorizeQuery struct {
-	values url.Values
-	twice  string // a known parameter that is given more than once
-}
+type authorizeQuery struct{ values url.Values }
 
 func (q *authorizeQuery) get(name string) string { return q.values.Get(name) }
+
+// twice returns the first of the parameters that is given more than once.
+func (q *authorizeQuery) twice(names ...string) string {
+	for _, name := range names {
+		if len(q.values[name]) > 1 {
+			return name
+		}
+	}
+	return ""
+}
+
+// check refuses a parameter that is given twice (RFC 6749 §3.1) or is no text.
+func (q *authorizeQuery) check(names ...string) error {
+	if name := q.twice(names...); name != "" {
+		return failParam(response.ParameterRepeated, name)
+	}
+	for _, name := range names {
+		if !clean(q.get(name)) {
+			return failParam(response.ParameterInvalid, name)
+		}
+	}
+	return nil
+}
 
 func readAuthorizeQuery(raw string) (*authorizeQuery, error) {
 	if len(raw) > maxQuery {
@@ -61,45 +84,50 @@ func readAuthorizeQuery(raw string) (*authorizeQuery, error) {
 	if err != nil {
 		return nil, response.Fail(response.BodyMalformed)
 	}
-	q := &authorizeQuery{values: values}
-	for _, name := range authorizeParams {
-		if len(values[name]) > 1 {
-			q.twice = name
-		}
-		if !clean(values.Get(name)) {
-			return nil, failParam(response.ParameterInvalid, name)
-		}
-	}
-	return q, nil
+	return &authorizeQuery{values}, nil
 }
 
 // seal makes the ticket and gives the browser the cookie that it is bound to.
 func (h *Handler) seal(w http.ResponseWriter, r *http.Request, a *AuthorizationRequest) error {
 	secret := randomText()
-	a.sealed.Binding = randomText()[:16]
+	a.sealed.Binding = randomText()[:bindingChars]
 	plain, err := json.Marshal(a.sealed)
 	if err != nil {
 		return err
 	}
-	if a.Ticket, err = h.tickets.seal(plain, secret); err != nil {
+	sealed, err := h.tickets.seal(plain, secret)
+	if err != nil {
 		return err
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: cookiePrefix + a.sealed.Binding, Value: secret, Path: r.URL.Path,
-		MaxAge: int(ticketLife / time.Second), HttpOnly: true, Secure: isSecure(h.issuer), SameSite: http.SameSiteLaxMode,
-	})
+	if a.Ticket = a.sealed.Binding + sealed; len(a.Ticket) > maxTicket {
+		return failParam(response.ParameterInvalid, "state")
+	}
+	h.makeRoom(w, r)
+	h.setCookie(w, cookiePrefix+a.sealed.Binding, secret, int(ticketLife/time.Second))
 	return nil
+}
+
+// makeRoom drops the oldest cookies of ours, which a browser sends first (RFC 6265
+// §5.4), so that no page fills the jar of who visits it by starting requests.
+func (h *Handler) makeRoom(w http.ResponseWriter, r *http.Request) {
+	ours := slices.DeleteFunc(r.Cookies(), func(c *http.Cookie) bool { return !strings.HasPrefix(c.Name, cookiePrefix) })
+	for i := 0; i <= len(ours)-maxCookies && i < maxDropped; i++ {
+		h.setCookie(w, ours[i].Name, "", -1)
+	}
+}
+
+// setCookie names no path: a handler knows none, and without one a browser takes
+// the folder of the URL that it sees, whatever was stripped on the way.
+func (h *Handler) setCookie(w http.ResponseWriter, name, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: name, Value: value, MaxAge: maxAge,
+		HttpOnly: true, Secure: isSecure(h.issuer), SameSite: http.SameSiteLaxMode,
+	})
 }
 
 // isSecure: a plain http issuer is one on loopback, for development, where a
 // Secure cookie would not come back.
 func isSecure(issuer string) bool { return strings.HasPrefix(issuer, "https:") }
-
-func dropCookie(w http.ResponseWriter, r *http.Request, binding string) {
-	if binding != "" {
-		http.SetCookie(w, &http.Cookie{Name: cookiePrefix + binding, Path: r.URL.Path, MaxAge: -1, HttpOnly: true})
-	}
-}
 
 // resumeAuthorization opens the ticket of a form that the login page sent. It
 // must come from this origin, and from the browser that the ticket was made for.
@@ -107,10 +135,12 @@ func (h *Handler) resumeAuthorization(w http.ResponseWriter, r *http.Request) (*
 	if err := h.crossOrigin.Check(r); err != nil {
 		return nil, because(response.AuthorizationRequestInvalid, err)
 	}
+	limit := limitBodyTime(w, r)
 	r.Body = http.MaxBytesReader(w, r.Body, maxLoginForm)
 	if err := r.ParseForm(); err != nil {
-		return nil, response.Fail(response.BodyMalformed)
+		return nil, closing(w, r, bodyFailure(err))
 	}
+	limit.lift()
 	tickets := r.PostForm[ticketField]
 	if len(tickets) != 1 || len(tickets[0]) > maxTicket {
 		return nil, response.Fail(response.AuthorizationRequestInvalid)
@@ -123,7 +153,7 @@ func (h *Handler) resumeAuthorization(w http.ResponseWriter, r *http.Request) (*
 	if err != nil {
 		return nil, err
 	}
-	if client == nil || client.Disabled || !slices.Contains(client.Grants, "authorization_code") {
+	if client == nil || client.Disabled || client.LongLived || !slices.Contains(client.Grants, "authorization_code") {
 		return nil, response.Fail(response.ClientUnknown)
 	}
 	if _, _, err := chooseRedirect(client, sealed.Redirect); err != nil {
@@ -135,17 +165,17 @@ func (h *Handler) resumeAuthorization(w http.ResponseWriter, r *http.Request) (*
 	}, nil
 }
 
-// open tries the cookies of this browser: the one that fits the ticket opens it.
+// open looks for the cookie that the ticket names. There may be more than one,
+// where a page of the same site planted another.
 func (h *Handler) open(r *http.Request, ticket string) (sealed sealedRequest, ok bool) {
-	for _, c := range r.Cookies() {
-		if !strings.HasPrefix(c.Name, cookiePrefix) {
-			continue
-		}
-		plain, err := h.tickets.open(ticket, c.Value)
-		if err != nil {
-			continue
-		}
-		if json.Unmarshal(plain, &sealed) == nil && c.Name == cookiePrefix+sealed.Binding {
+	if len(ticket) < bindingChars {
+		return sealed, false
+	}
+	binding := ticket[:bindingChars]
+	cookies := r.CookiesNamed(cookiePrefix + binding)
+	for _, c := range cookies[:min(len(cookies), maxCookies)] {
+		plain, err := h.tickets.open(ticket[bindingChars:], c.Value)
+		if err == nil && json.Unmarshal(plain, &sealed) == nil && sealed.Binding == binding {
 			return sealed, true
 		}
 	}
@@ -184,10 +214,12 @@ func (s sealer) seal(plain []byte, cookie string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(aead.Seal(nil, nil, plain, nil)), nil
 }
 
+var errTicket = errors.New("tokenbooth: not a ticket")
+
 func (s sealer) open(ticket, cookie string) ([]byte, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(ticket)
-	if err != nil {
-		return nil, err
+	if err != nil || len(ticket) != base64.RawURLEncoding.EncodedLen(len(sealed)) { // it skips line breaks
+		return nil, errTicket
 	}
 	aead, err := s.aead(cookie)
 	if err != nil {

@@ -16,7 +16,14 @@ func (h *Handler) UserInfo() http.Handler {
 
 func (h *Handler) userInfo(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{now: h.now(), address: h.addresses.of(r)}
-	reply, err := h.describeUser(r)
+	p, _ := PrincipalFrom(r.Context())
+	if p.IsClient() {
+		f := response.Fail(response.ScopeLacking)
+		f.Message = "The access token is not of a user"
+		h.guard.refuse(w, &access{request: r, now: x.now, address: x.address, principal: *p}, f)
+		return
+	}
+	reply, err := h.describeUser(w, r, p)
 	if err != nil {
 		h.refuse(w, r, x, err)
 		return
@@ -24,16 +31,10 @@ func (h *Handler) userInfo(w http.ResponseWriter, r *http.Request) {
 	write(w, reply)
 }
 
-func (h *Handler) describeUser(r *http.Request) (reply response.Reply, err error) {
+func (h *Handler) describeUser(w http.ResponseWriter, r *http.Request, p *Principal) (reply response.Reply, err error) {
 	defer recovered(&err)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
-		return reply, response.Fail(response.MethodNotAllowed)
-	}
-	p, _ := PrincipalFrom(r.Context())
-	if p.IsClient() {
-		f := response.Fail(response.ScopeLacking)
-		f.Message = "The access token is not of a user"
-		return reply, f
+		return reply, notGetOrPost(w)
 	}
 	members, err := h.claimsAbout(r.Context(), p.Subject, p.Scopes())
 	if err != nil {

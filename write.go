@@ -1,6 +1,7 @@
 package tokenbooth
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -34,14 +35,16 @@ func setHeaders(w http.ResponseWriter, headers http.Header) {
 // due.
 func writeFailure(w http.ResponseWriter, reply response.Reply, f *response.Failure, challenge string) {
 	h := w.Header()
+	setHeaders(w, reply.Header) // before ours: an envelope cannot take them away
+	reply.Header = nil
 	if challenge != "" {
 		h.Set("WWW-Authenticate", challenge)
 	}
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(retrySeconds(f.RetryAfter)))
 	}
-	if f.Reason == response.MethodNotAllowed && h.Get("Allow") == "" {
-		h.Set("Allow", http.MethodPost)
+	if f.Reason == response.MethodNotAllowed {
+		h.Set("Allow", cmp.Or(f.Param, http.MethodPost))
 	}
 	write(w, reply)
 }

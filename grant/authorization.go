@@ -46,17 +46,19 @@ func commit(r *Request, family authz.Family, old []byte, next *authz.Record) fun
 // liveEpochs refuses what was authorized before everything of the subject or the
 // client was revoked.
 func liveEpochs(ctx context.Context, r *Request, rec *authz.Record) error {
-	for key, seen := range map[string]int64{
-		authz.SubjectEpochKey(rec.Subject): rec.SubjectEpoch,
-		authz.ClientEpochKey(rec.Client):   rec.ClientEpoch,
-	} {
-		epoch, err := authz.Epoch(ctx, r.State, key)
-		if err != nil {
-			return err
-		}
-		if seen < epoch {
-			return response.Fail(response.GrantRefused)
-		}
+	epoch, err := authz.Epoch(ctx, r.State, authz.SubjectEpochKey(rec.Subject))
+	if err != nil {
+		return err
+	}
+	if rec.SubjectEpoch < epoch {
+		return response.Fail(response.GrantRefused)
+	}
+	epoch, err = authz.Epoch(ctx, r.State, authz.ClientEpochKey(rec.Client))
+	if err != nil {
+		return err
+	}
+	if rec.ClientEpoch < epoch {
+		return response.Fail(response.GrantRefused)
 	}
 	return nil
 }

@@ -79,17 +79,18 @@ func redeems(r *Request, rec *authz.Record) bool {
 
 // proves says whether PKCE is satisfied (RFC 7636 §4.6). A verifier without a
 // challenge is refused too: somebody took the challenge out of the authorization
-// request (RFC 9700 §2.1.1).
+// request (RFC 9700 §2.1.1). For a public client nothing stands in for the
+// verifier, whatever was written when the code was issued.
 func proves(r *Request, rec *authz.Record) bool {
 	verifier, challenge := r.Param("code_verifier"), r.Param("code_challenge")
 	if rec.Challenge == "" {
-		return verifier == "" && challenge == ""
+		return verifier == "" && challenge == "" && !r.Client.Public
 	}
 	if challenge != "" && challenge != rec.Challenge {
 		return false
 	}
 	if verifier == "" {
-		return challenge != "" && r.Authenticated && r.ChallengeProves
+		return challenge != "" && r.Authenticated && !r.Client.Public && r.ChallengeProves
 	}
 	sum := sha256.Sum256([]byte(verifier))
 	got := base64.RawURLEncoding.EncodeToString(sum[:])

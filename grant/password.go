@@ -74,9 +74,13 @@ func (p *Password) Validate() error {
 // since some hosts look it up so.
 func (*Password) LimitKeys(r *Request) []string {
 	id := r.Client.ID
+	name := strings.ToLower(r.Param("username"))
+	if len(name) > maxUsername || !clean(name) {
+		name = "" // all that no user can have
+	}
 	return []string{
-		"user|" + strconv.Itoa(len(id)) + ":" + id + strings.ToLower(r.Param("username")),
 		"address|" + r.Address.String(),
+		"user|" + strconv.Itoa(len(id)) + ":" + id + name,
 	}
 }
 

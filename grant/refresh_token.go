@@ -47,8 +47,11 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 		if err != nil {
 			return nil, err
 		}
-		next, verdict := rec.Rotate(t.Gen, r.Now, r.Lifetimes)
-		if verdict != authz.Reused {
+		next, verdict := rec.Rotate(t.Gen, r.Conflict, r.Now, r.Lifetimes)
+		switch verdict {
+		case authz.Refuse:
+			return nil, response.Fail(response.GrantRefused)
+		case authz.Grant, authz.Again, authz.RolledBack:
 			return rotated(r, rec, raw, next, &t, scope, verdict), nil
 		}
 		swapped, err := authz.Swap(ctx, r.State, t.Family, raw, next)

@@ -40,7 +40,7 @@ type Failure struct {
 	Status     int    // the HTTP status that the RFCs give
 	Reason     Reason
 	Place      Place         // set by the handler or the guard
-	Param      string        // the parameter that is meant, where there is one
+	Param      string        // the parameter that is meant, where there is one; the methods allowed, for MethodNotAllowed
 	Scope      string        // the scope that is lacking, joined by spaces
 	Message    string        // for people; never holds anything from the request
 	RetryAfter time.Duration // how long to wait; 0 when waiting does not help

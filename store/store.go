@@ -67,7 +67,7 @@ const (
 // no secret matches, no grant is allowed.
 type Client struct {
 	ID      string   // 1 to 256 bytes of UTF-8 without control characters
-	Secrets []Secret // at most two live ones, so that one can be replaced without a gap
+	Secrets []Secret // at most two, so that one can be replaced without a gap
 	Public  bool     // has no secret and cannot keep one (RFC 6749 §2.1)
 	// Disabled refuses every request, whatever the secret.
 	Disabled bool

@@ -72,15 +72,21 @@ func (r *Record) Good(t *Refresh, client string, now time.Time) bool {
 }
 
 // Rotate decides about a refresh token that is [Record.Good]. The generation to
-// answer with is that of next, or of r where next is nil.
-func (r *Record) Rotate(gen uint64, now time.Time, l Lifetimes) (next *Record, v Verdict) {
+// answer with is that of next, or of r where next is nil. lost says whether this
+// same request tried to write before and lost the race: its token was not an old
+// one when it came, so where there is a grace it is no reuse, however far and
+// however long ago by the clocks the winners went on since.
+func (r *Record) Rotate(gen uint64, lost bool, now time.Time, l Lifetimes) (next *Record, v Verdict) {
+	lost = lost && l.Grace > 0
 	switch age := now.Sub(r.RotatedAt).Abs(); {
 	case gen > r.Gen:
 		return r.rotated(gen+1, now, l), RolledBack
 	case gen == r.Gen:
 		return r.rotated(gen+1, now, l), Grant
-	case gen == r.Gen-1 && l.Grace > 0 && age <= l.Grace:
+	case gen == r.Gen-1 && l.Grace > 0 && (lost || age <= l.Grace):
 		return nil, Again
+	case lost:
+		return nil, Refuse
 	}
 	return r.revoked(), Reused
 }
