@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 
 // run.sh starts the servers: one whose system 001 answers in both shapes, and
-// one that answers as documented.
+// one that answers as documented, and some more of these where people sign in.
 export const both = fromEnvironment('TOKENBOOTH_BOTH')
 export const documented = fromEnvironment('TOKENBOOTH_DOCUMENTED')
+export const logins = fromEnvironment('TOKENBOOTH_LOGINS').split(' ')
 
 function fromEnvironment(name) {
   const url = process.env[name]
