@@ -197,14 +197,18 @@ func hashPassword(password string, salt []byte) []byte {
 	return hash
 }
 
-// authenticate is what the password grant asks. Unknown names cost no hash: the
-// envelope tells them apart anyway.
+// authenticate is what the password grant and the login ask. An unknown name costs
+// a hash as well: the login must not tell it from a wrong password.
 func (us users) authenticate(_ context.Context, username, password string) (*grant.User, error) {
-	u, ok := us[username]
-	if !ok {
-		return nil, grant.ErrUserUnknown
+	u, known := us[username]
+	if !known {
+		u = &user{salt: make([]byte, 16)}
 	}
-	if subtle.ConstantTimeCompare(hashPassword(password, u.salt), u.hash) != 1 {
+	matches := subtle.ConstantTimeCompare(hashPassword(password, u.salt), u.hash) == 1
+	switch {
+	case !known:
+		return nil, grant.ErrUserUnknown
+	case !matches:
 		return nil, grant.ErrWrongPassword
 	}
 	return &u.User, nil

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -144,33 +143,6 @@ func newData(s *settings) (*system, error) {
 			"/v2/carts":           browsers,
 		},
 		curl: s.curl("/oauth/access_token"),
-	}, nil
-}
-
-func newMeta(s *settings) (*system, error) {
-	keys, err := newKeys()
-	if err != nil {
-		return nil, err
-	}
-	config := s.config("002")
-	config.Formatter = response.Meta{}
-	config.Keys = keys
-	booth, err := tokenbooth.NewHandler(config)
-	if err != nil {
-		return nil, err
-	}
-	var scope []string
-	if s.caller != nil && slices.Contains(s.caller.Scopes, "customers:read") {
-		scope = []string{"scope=customers:read"} // or whoami says 403
-	}
-	return &system{
-		name: "002 Meta",
-		routes: map[string]http.Handler{
-			"/oauth2/tokens":     booth,
-			"GET /oauth2/whoami": booth.Guard().Require("customers:read")(whoami),
-			"/jwks.json":         http.HandlerFunc(booth.JWKS),
-		},
-		curl: s.curl("/oauth2/tokens", scope...),
 	}, nil
 }
 
