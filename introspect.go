@@ -50,7 +50,7 @@ func (h *Handler) introspect(ctx context.Context, x *exchange, token string) (in
 	if strings.HasPrefix(token, "r.") {
 		return h.introspectRefresh(ctx, x, token)
 	}
-	c, err := h.codec.verify(ctx, token)
+	c, err := h.readToken(ctx, token)
 	if err != nil {
 		if errors.Is(err, errToken) {
 			err = nil

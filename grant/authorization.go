@@ -43,6 +43,17 @@ func commit(r *Request, family authz.Family, old []byte, next *authz.Record) fun
 	}
 }
 
+// load reads the record of a family that nothing has revoked as a whole.
+func load(ctx context.Context, r *Request, family authz.Family) (rec *authz.Record, raw []byte, err error) {
+	if rec, raw, err = authz.Load(ctx, r.State, family); err != nil {
+		return nil, nil, err
+	}
+	if rec == nil {
+		return nil, nil, response.Fail(response.GrantRefused)
+	}
+	return rec, raw, liveEpochs(ctx, r, rec)
+}
+
 // liveEpochs refuses what was authorized before everything of the subject or the
 // client was revoked.
 func liveEpochs(ctx context.Context, r *Request, rec *authz.Record) error {

@@ -35,14 +35,8 @@ func (AuthorizationCode) Exchange(ctx context.Context, r *Request) (*Issue, erro
 		return nil, response.Fail(response.GrantRefused)
 	}
 	for range maxRounds {
-		rec, raw, err := authz.Load(ctx, r.State, family)
+		rec, raw, err := load(ctx, r, family)
 		if err != nil {
-			return nil, err
-		}
-		if rec == nil {
-			return nil, response.Fail(response.GrantRefused)
-		}
-		if err := liveEpochs(ctx, r, rec); err != nil {
 			return nil, err
 		}
 		next, secret, verdict := rec.Redeem(hash, redeems(r, rec), r.Conflict, r.Now, r.Lifetimes)
@@ -61,13 +55,12 @@ func (AuthorizationCode) Exchange(ctx context.Context, r *Request) (*Issue, erro
 		if err != nil {
 			return nil, err
 		}
-		if !swapped {
-			continue
-		}
-		if verdict == authz.Replayed {
+		switch {
+		case swapped && verdict == authz.Replayed:
 			return nil, response.Fail(response.CodeReplayed)
+		case swapped:
+			return nil, response.Fail(response.GrantRefused)
 		}
-		return nil, response.Fail(response.GrantRefused)
 	}
 	return nil, response.Fail(response.Overloaded)
 }

@@ -61,6 +61,7 @@ type desk struct {
 	l      grant.Lifetimes
 	client *store.Client
 	proves bool
+	secret bool // a public client that showed a secret nevertheless
 }
 
 func authorized(t testing.TB, change func(*authz.Record)) *desk {
@@ -86,7 +87,7 @@ func authorized(t testing.TB, change func(*authz.Record)) *desk {
 
 func (d *desk) request(params ...string) *grant.Request {
 	r := request(params...)
-	r.Client, r.Authenticated = d.client, !d.client.Public
+	r.Client, r.Authenticated = d.client, !d.client.Public || d.secret
 	r.State, r.Now, r.Lifetimes, r.ChallengeProves = d.watched, d.now, d.l, d.proves
 	return r
 }
@@ -158,6 +159,10 @@ func TestG3_Redemption(t *testing.T) {
 		{
 			name: "challenge for verifier, allowed, public", changes: []string{"code_verifier", "", "code_challenge", good},
 			desk: func(d *desk) { meta(d); public(d) },
+		},
+		{
+			name: "challenge for verifier, allowed, public with a secret", changes: []string{"code_verifier", "", "code_challenge", good},
+			desk: func(d *desk) { meta(d); public(d); d.secret = true },
 		},
 
 		{name: "no challenge", record: without, changes: []string{"code_verifier", ""}, good: true},

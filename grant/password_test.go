@@ -176,13 +176,21 @@ func TestG8_LimitKeysTellApart(t *testing.T) {
 		if len(k) != 2 {
 			t.Fatalf("keys %q, want one of the user and one of the address", k)
 		}
-		if other, ok := seen[k[0]]; ok {
-			t.Errorf("%q and %q share %q", who, other, k[0])
+		if other, ok := seen[k[1]]; ok {
+			t.Errorf("%q and %q share %q", who, other, k[1])
 		}
-		seen[k[0]] = fmt.Sprint(who)
+		seen[k[1]] = fmt.Sprint(who)
 	}
-	if a, b := keys("a", "b", "192.0.2.1/32"), keys("a", "b", "192.0.2.2/32"); a[0] != b[0] || a[1] == b[1] {
+	if a, b := keys("a", "b", "192.0.2.1/32"), keys("a", "b", "192.0.2.2/32"); a[1] != b[1] || a[0] == b[0] {
 		t.Errorf("two addresses: %q and %q", a, b)
+	}
+	if a, b := keys("a", "Ada", "192.0.2.1/32"), keys("a", "ADA", "192.0.2.1/32"); a[1] != b[1] {
+		t.Errorf("two spellings of one name: %q and %q", a, b)
+	}
+	for _, name := range []string{strings.Repeat("\x00", 8000), strings.Repeat("u", 257), "a\n"} {
+		if k := keys("a", name, "192.0.2.1/32"); len(k[1]) > 300 || strings.ContainsAny(k[1], "\x00\n") {
+			t.Errorf("a name that no user has is in the key %q", k[1])
+		}
 	}
 }
 

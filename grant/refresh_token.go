@@ -33,15 +33,12 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 		return nil, response.Fail(response.GrantRefused)
 	}
 	for range maxRounds {
-		rec, raw, err := authz.Load(ctx, r.State, t.Family)
+		rec, raw, err := load(ctx, r, t.Family)
 		if err != nil {
 			return nil, err
 		}
-		if rec == nil || !rec.Good(&t, r.Client.ID, r.Now) {
+		if !rec.Good(&t, r.Client.ID, r.Now) {
 			return nil, response.Fail(response.GrantRefused)
-		}
-		if err := liveEpochs(ctx, r, rec); err != nil {
-			return nil, err
 		}
 		scope, err := narrowed(r, rec)
 		if err != nil {
