@@ -36,7 +36,7 @@ type HandlerConfig struct {
 	Formatter ResponseFormatter
 	// Grants are the ways to get a token; [grant.ClientCredentials] when empty.
 	Grants []grant.Grant
-	// State keeps opaque tokens; a [store.Memory] of its own when nil, which
+	// State keeps authorizations, opaque tokens and what was revoked; a [store.Memory] of its own when nil, which
 	// other processes do not see and which a restart forgets.
 	State store.State
 	// Keys sign JWTs; one ES256 key made at start when nil, with a warning,
@@ -295,6 +295,13 @@ func (m *mistakes) grants(grants []grant.Grant) {
 	}
 }
 
+// keyLife: a directory that drops a key while its tokens live refuses good ones.
+func (m *mistakes) keyLife(k *KeyRing, ttl time.Duration) {
+	if k != nil && k.dir != nil && k.dir.keep < ttl+dirSkew {
+		m.add("Keys", "a directory whose tokenLife is shorter than AccessTokenTTL", "give OpenKeyDir a tokenLife of at least "+ttl.String())
+	}
+}
+
 func (m *mistakes) keys(k *KeyRing, needed, signs bool) {
 	switch {
 	case k == nil && needed:
@@ -317,6 +324,7 @@ func (c *HandlerConfig) validate() error {
 	m.grants(c.Grants)
 	m.tokens(c.Tokens)
 	m.keys(c.Keys, c.Keys != nil && needsKeys(c.Tokens), true)
+	m.keyLife(c.Keys, c.AccessTokenTTL)
 	m.notNil("Clients", c.Clients)
 	m.notNil("Formatter", c.Formatter)
 	m.notNil("State", c.State)

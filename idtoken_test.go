@@ -335,6 +335,19 @@ func TestUserInfo(t *testing.T) {
 	}
 }
 
+// TestUserInfo_ReadOnly: a POST only reads here.
+func TestUserInfo_ReadOnly(t *testing.T) {
+	b := usNew(t)
+	c := claims{subject: "user-7", clientID: "web", scope: "openid", readOnly: true, issued: b.clock.Now(), expires: b.clock.Now().Add(time.Hour)}
+	token, err := b.codec.mint(t.Context(), &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := b.userInfo(token, func(r *http.Request) { r.Method = http.MethodPost }); w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 // TestUserInfo_Refuses: no token, one without openid, and one of a client, in
 // each envelope as its guard refuses.
 func TestUserInfo_Refuses(t *testing.T) {

@@ -32,11 +32,15 @@ const (
 // says so.
 //
 // The key that started last signs. One that starts later is published already,
-// and for at least 5 minutes before it signs, counted from the change of its
-// file; an earlier one is kept for tokenLife, the AccessTokenTTL of the handler,
+// and for at least 5 minutes before it signs, counted from the change of its file
+// where that came later than the others' (where a mount or a copy writes all files
+// anew, the names alone count: name a key at least 10 minutes ahead); an earlier one is kept for tokenLife, the AccessTokenTTL of the handler,
 // and a minute after its successor started. Files of older keys are of no use and
 // may be removed.
 func OpenKeyDir(dir string, tokenLife time.Duration) (*KeyRing, error) {
+	if tokenLife <= 0 {
+		return nil, fmt.Errorf("tokenbooth: tokenLife is %v: set the AccessTokenTTL of the handler", tokenLife)
+	}
 	ring := &KeyRing{dir: &keyDir{path: dir, keep: tokenLife + dirSkew}}
 	if err := ring.dir.load(ring, time.Now()); err != nil {
 		return nil, err
@@ -151,6 +155,9 @@ func (d *keyDir) list() ([]keyFile, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tokenbooth: key file: %w", err)
 		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("tokenbooth: key file %s is no regular file", e.Name())
+		}
 		files = append(files, keyFile{e.Name(), starts, info.ModTime()})
 	}
 	if len(files) == 0 {
@@ -163,15 +170,19 @@ func (d *keyDir) list() ([]keyFile, error) {
 // inUse returns the file that signs now, then those that are published, and
 // leaves out those whose tokens have all ended.
 func inUse(files []keyFile, now time.Time, keep time.Duration) []keyFile {
-	current := 0
+	oldest := slices.MinFunc(files, func(a, b keyFile) int { return a.change.Compare(b.change) })
+	current := -1
 	for i, f := range files {
-		if i > 0 && !now.Before(f.signsFrom()) {
+		if !now.Before(f.signsFrom(oldest.change)) {
 			current = i
 		}
 	}
+	if current < 0 { // none is due: the one that is known for the longest time
+		current = slices.Index(files, oldest)
+	}
 	used := []keyFile{files[current]}
 	for i, f := range files {
-		old := i < current && !now.Before(files[i+1].signsFrom().Add(keep))
+		old := i < current && !now.Before(files[i+1].signsFrom(oldest.change).Add(keep))
 		if i != current && !old {
 			used = append(used, f)
 		}
@@ -179,8 +190,12 @@ func inUse(files []keyFile, now time.Time, keep time.Duration) []keyFile {
 	return used
 }
 
-func (f keyFile) signsFrom() time.Time {
-	if published := f.change.Add(publishAhead); f.starts.Before(published) {
+// signsFrom is the time of its name, or for a file that came later than the
+// others the end of its publication. A mount, a copy or a restart writes all files
+// anew, and then the times of their changes say nothing.
+func (f keyFile) signsFrom(oldest time.Time) time.Time {
+	published := f.change.Add(publishAhead)
+	if f.change.Sub(oldest) > dirPause && f.starts.Before(published) {
 		return published
 	}
 	return f.starts

@@ -112,7 +112,7 @@ func (r *remoteKeys) refresh(ctx context.Context, seen *fetchedKeys, has bool) (
 	if err := waiting.Err(); err != nil {
 		return seen, err // a select may choose the turn though the caller has gone
 	}
-	if r.rests(seen) {
+	if r.rests(seen, has) {
 		return seen, r.fault
 	}
 	r.tried, r.fault = r.now(), errors.New("tokenbooth: fetching the key set came to no end")
@@ -143,10 +143,11 @@ func (r *remoteKeys) takeTurn(ctx context.Context, has bool) bool {
 	}
 }
 
-// rests says whether the last fetch is too near for another one.
-func (r *remoteKeys) rests(seen *fetchedKeys) bool {
+// rests says whether the last fetch is too near for another one. Who has a key to
+// go on with does not wait for a failing issuer every second.
+func (r *remoteKeys) rests(seen *fetchedKeys, has bool) bool {
 	now, pause := r.now(), fetchPause
-	if seen == nil || !now.Before(seen.until) {
+	if seen == nil || !now.Before(seen.until) && !has {
 		pause = retryPause
 	}
 	age := now.Sub(r.tried)
@@ -239,6 +240,9 @@ func parseJWKS(body []byte) (map[string]verifier, error) {
 			return nil, fmt.Errorf("key %d repeats a key ID", i+1)
 		}
 		verifiers[key.KeyID] = verifier{algorithm, public}
+	}
+	if len(raw.Keys) > 0 && len(verifiers) == 0 {
+		return nil, errors.New("no key of the set can be used")
 	}
 	return verifiers, nil
 }
