@@ -153,7 +153,7 @@ func (b *azBooth) authorize(t testing.TB, changes ...func(*authz.Record)) (code 
 	t.Helper()
 	family = authz.NewFamily()
 	rec := &authz.Record{
-		Phase: authz.Code, Offline: true, Client: "web", Subject: azUser, User: "ada", Scope: "read write",
+		Phase: authz.Code, Realm: b.realm, Offline: true, Client: "web", Subject: azUser, User: "ada", Scope: "read write",
 		Redirect: azCallback, Challenge: azChallenge(), CodeUntil: b.clock.Now().Add(time.Minute), AuthTime: b.clock.Now(),
 	}
 	code, rec.CodeHash = authz.NewCode(family)

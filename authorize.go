@@ -344,7 +344,7 @@ func (h *Handler) newCode(ctx context.Context, a *AuthorizationRequest, user res
 	defer recovered(&err)
 	now := h.now()
 	rec := &authz.Record{
-		Phase: authz.Code, Client: a.Client.ID, Subject: user.ID, User: user.Username,
+		Phase: authz.Code, Realm: h.realm, Client: a.Client.ID, Subject: user.ID, User: user.Username,
 		Scope: strings.Join(scopes, " "), Challenge: a.sealed.Challenge, OIDCNonce: a.sealed.Nonce,
 		OpenID: slices.Contains(scopes, "openid"), Offline: h.isOffline(a.Client, scopes),
 		CodeUntil: now.Add(codeLife), AuthTime: a.AuthTime,

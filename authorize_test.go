@@ -55,7 +55,11 @@ func (s *usState) before(call, key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fault != nil {
-		kind, _, _ := strings.Cut(key, ":")
+		kind, rest, _ := strings.Cut(key, ":")
+		if kind == "epoch" {
+			of, _, _ := strings.Cut(rest, ":")
+			kind += " " + of
+		}
 		if err := s.fault(call + " " + kind); err != nil {
 			return err
 		}
@@ -1040,7 +1044,7 @@ func TestApprove_Subject(t *testing.T) {
 }
 
 func TestApprove_StateFails(t *testing.T) {
-	for _, call := range []string{"get epoch", "create authz"} {
+	for _, call := range []string{"get epoch sub", "get epoch client", "create authz"} {
 		for name, fault := range map[string]error{"unavailable": store.ErrUnavailable, "broken": errors.New("broken"), "panics": nil} {
 			b := usNew(t)
 			b.state.set(func(c string) error {

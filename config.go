@@ -323,7 +323,7 @@ func (c *HandlerConfig) validate() error {
 	}
 	m.grants(c.Grants)
 	m.tokens(c.Tokens)
-	m.keys(c.Keys, c.Keys != nil && needsKeys(c.Tokens), true)
+	m.keys(c.Keys, c.Keys != nil && (needsKeys(c.Tokens) || signsIDTokens(c.Grants)), true)
 	m.keyLife(c.Keys, c.AccessTokenTTL)
 	m.notNil("Clients", c.Clients)
 	m.notNil("Formatter", c.Formatter)

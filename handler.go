@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/grant"
+	"github.com/tokenbooth/tokenbooth/internal/authz"
 	"github.com/tokenbooth/tokenbooth/response"
 	"github.com/tokenbooth/tokenbooth/store"
 )
@@ -20,6 +21,7 @@ type Handler struct {
 	reporter
 	issuer        string
 	audience      string
+	realm         [8]byte
 	clients       ClientStore
 	formatter     ResponseFormatter
 	conventions   response.Conventions
@@ -75,7 +77,7 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	if c.Keys == nil && (needsKeys(c.Tokens) || hasGrant(c.Grants, "authorization_code")) { // for id_tokens
+	if c.Keys == nil && (needsKeys(c.Tokens) || signsIDTokens(c.Grants)) {
 		ring, err := temporaryKeys(c.Logger)
 		if err != nil {
 			return nil, err
@@ -86,6 +88,7 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 		reporter:      reporter{c.Logger, c.Events},
 		issuer:        c.Issuer,
 		audience:      c.Audience,
+		realm:         authz.RealmOf(c.Issuer, c.Audience),
 		clients:       c.Clients,
 		formatter:     c.Formatter,
 		conventions:   response.ConventionsOf(c.Formatter),
@@ -170,6 +173,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange) (r
 	if x.form, err = h.parser.parse(w, r); err != nil { // 1. parse: form.go
 		return reply, err
 	}
+	x.now = h.now()                         // a body may take 5 s, and the grace of a refresh token is 10
 	if err = h.chooseGrant(x); err != nil { // 2. choose the grant
 		return reply, err
 	}
@@ -255,6 +259,7 @@ func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.R
 func (h *Handler) request(x *exchange) *grant.Request {
 	return &grant.Request{
 		State:           h.state,
+		Realm:           h.realm,
 		Lifetimes:       h.lifetimes,
 		ChallengeProves: h.conventions.ChallengeProves,
 
@@ -316,7 +321,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange, er
 	}
 	e := Event{
 		Kind: kindOf(f), Time: x.now, Place: f.Place, Reason: f.Reason, Status: reply.Status,
-		ClientID: x.named, Grant: x.grant.name, Scope: f.Scope, Address: x.address, Err: f.Err,
+		ClientID: x.named, Subject: f.Subject, Grant: x.grant.name, Scope: f.Scope, Address: x.address, Err: f.Err,
 	}
 	h.report(r.Context(), &e)
 	writeFailure(w, reply, f, challenge)

@@ -13,13 +13,15 @@ import (
 	"github.com/tokenbooth/tokenbooth/grant"
 )
 
-func hasGrant(grants []grant.Grant, name string) bool {
-	for _, g := range grants {
-		if g != nil && g.Type() == name {
+// signsIDTokens says whether one of the grants may come with an id_token.
+func signsIDTokens(grants []grant.Grant) bool {
+	return slices.ContainsFunc(grants, func(g grant.Grant) bool {
+		switch g.(type) {
+		case grant.AuthorizationCode, *grant.AuthorizationCode, grant.RefreshToken, *grant.RefreshToken:
 			return true
 		}
-	}
-	return false
+		return false
+	})
 }
 
 // mintIDToken makes the id_token of an authorization that asked for one, at the

@@ -82,7 +82,7 @@ func (h *Handler) introspectRefresh(ctx context.Context, x *exchange, token stri
 		return introspection{}, nil
 	}
 	rec, _, err := authz.Load(ctx, h.state, t.Family)
-	if err != nil || rec == nil || !rec.Good(&t, x.client.ID, x.now) || t.Gen < rec.Gen {
+	if err != nil || rec == nil || rec.Realm != h.realm || !rec.Good(&t, x.client.ID, x.now) || t.Gen < rec.Gen {
 		return introspection{}, err
 	}
 	revoked, err := isRevoked(ctx, h.state, &claims{

@@ -208,7 +208,7 @@ func TestIntrospect_Authenticates(t *testing.T) {
 
 // TestC8_TokenEndpointsStore: where the store cannot tell, neither does the answer.
 func TestC8_TokenEndpointsStore(t *testing.T) {
-	for _, call := range []string{"get denied", "get authz", "get epoch", "get token", "create denied", "swap authz"} {
+	for _, call := range []string{"get denied", "get authz", "get epoch sub", "get epoch client", "get token", "create denied", "swap authz"} {
 		usFormats(t, func(t *testing.T, b *usBooth) {
 			all := b.flow(t)
 			for _, fault := range []error{store.ErrUnavailable, errors.New("broken")} {

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"github.com/go-jose/go-jose/v4"
@@ -377,4 +378,17 @@ func (ring *KeyRing) signWith(signer jose.Signer, payload []byte) (string, error
 func (ring *KeyRing) find(_ context.Context, id string) (verifier, bool, error) {
 	v, ok := ring.set().verifiers[id]
 	return v, ok, nil
+}
+
+// algorithms are those of all keys that are published: clients learn the next
+// one before it signs.
+func (set *keySet) algorithms() []string {
+	all := []string{}
+	for _, v := range set.verifiers {
+		if v.algorithm != "HS256" && !slices.Contains(all, v.algorithm) {
+			all = append(all, v.algorithm)
+		}
+	}
+	slices.Sort(all)
+	return all
 }

@@ -63,11 +63,12 @@ func (h *Handler) Metadata(at Endpoints) (http.Handler, error) {
 	if err := m.err(); err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(h.describe(at))
-	if err != nil {
-		return nil, err
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := json.Marshal(h.describe(at)) // each time: keys may change, and their algorithms
+		if err != nil {
+			h.refuse(w, r, &exchange{now: h.now(), address: h.addresses.of(r)}, err)
+			return
+		}
 		h.serveDocument(w, r, "application/json", body)
 	}), nil
 }
@@ -95,7 +96,7 @@ func (h *Handler) describe(at Endpoints) metadata {
 		d.SubjectTypes, d.RequestURI = []string{"public"}, new(bool)
 		d.Scopes = h.withOpenID(d.Scopes)
 		if h.keys != nil {
-			d.IDTokenAlgorithms = []string{h.keys.set().algorithm}
+			d.IDTokenAlgorithms = h.keys.set().algorithms()
 		}
 	}
 	public := false

@@ -84,7 +84,7 @@ func TestMetadata_Required(t *testing.T) {
 // TestMetadata_Twice: the document of one set of endpoints says nothing of
 // another's.
 func TestMetadata_Twice(t *testing.T) {
-	b := usNew(t, func(c *HandlerConfig) { c.DefaultScopes = []string{"write", "read"} })
+	b := usNew(t, func(c *HandlerConfig) { c.DefaultScopes = []string{"write", "openid", "offline_access"} })
 	before := b.described(t, usEndpoints).Body.String()
 	b.described(t, Endpoints{Token: epIssuer + "/token"})
 	if after := b.described(t, usEndpoints).Body.String(); after != before || b.defaultScopes[0] != "write" {

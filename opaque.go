@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tokenbooth/tokenbooth/internal/authz"
 	"github.com/tokenbooth/tokenbooth/store"
 )
 
@@ -49,7 +50,7 @@ func (o Opaque) codec(c codecConfig) codec {
 	if n == 0 {
 		n = 32
 	}
-	return &opaqueCodec{o.Prefix, n, c.state, realmOf(c.issuer, c.audience)}
+	return &opaqueCodec{o.Prefix, n, c.state, authz.RealmOf(c.issuer, c.audience)}
 }
 
 type opaqueCodec struct {
@@ -57,14 +58,6 @@ type opaqueCodec struct {
 	bytes  int
 	state  store.State
 	realm  [8]byte
-}
-
-// realmOf tells the tokens of two handlers apart that share one State, in fewer
-// bytes than an issuer and an audience.
-func realmOf(issuer, audience string) (realm [8]byte) {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(issuer), issuer, audience))
-	copy(realm[:], sum[:])
-	return realm
 }
 
 // tokenSkew keeps a record beyond its end for guards whose clock or leeway

@@ -460,7 +460,10 @@ func TestB3_OldKeysServeOnWhileNoneCanBeHad(t *testing.T) {
 			b.want(t, "hours later", token, 204)
 			b.fetches(t, "hours later", 3)
 			b.set(rkPublish(t, rkNewKey(t, "other")))
-			b.clock.add(time.Second)
+			b.clock.add(fetchPause - 1)
+			b.want(t, "with a key to go on with the issuer is left alone", token, 204)
+			b.fetches(t, "left alone", 3)
+			b.clock.add(1)
 			b.want(t, "retired meanwhile", token, 401)
 		})
 	}

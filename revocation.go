@@ -75,7 +75,7 @@ func (h *Handler) RevokeClient(ctx context.Context, clientID string) error {
 
 func (h *Handler) revokeAll(ctx context.Context, key string, e Event) error {
 	now := h.now()
-	if err := authz.RaiseEpoch(ctx, h.state, key, now); err != nil {
+	if err := authz.RaiseEpoch(ctx, h.state, key, now, authz.EpochLife(h.lifetimes)); err != nil {
 		return fmt.Errorf("tokenbooth: revoking: %w", err)
 	}
 	h.revoked(ctx, now, e)

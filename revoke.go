@@ -93,7 +93,7 @@ func (h *Handler) revokeRefresh(ctx context.Context, x *exchange, token string) 
 	switch {
 	case err != nil:
 		return err
-	case rec == nil || !t.IsOf(rec):
+	case rec == nil || rec.Realm != h.realm || !t.IsOf(rec):
 		return nil
 	case rec.Client != x.client.ID:
 		return response.Fail(response.GrantRefused)

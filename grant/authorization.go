@@ -32,6 +32,13 @@ func issueOf(r *Request, rec *authz.Record, family authz.Family, scope string) *
 	}
 }
 
+// alarm is a refusal that tells those who watch whose authorization it was.
+func alarm(reason response.Reason, rec *authz.Record) error {
+	f := response.Fail(reason)
+	f.Subject = rec.Subject
+	return f
+}
+
 // commit swaps the record when the answer is ready.
 func commit(r *Request, family authz.Family, old []byte, next *authz.Record) func(context.Context) error {
 	return func(ctx context.Context) error {
@@ -48,7 +55,7 @@ func load(ctx context.Context, r *Request, family authz.Family) (rec *authz.Reco
 	if rec, raw, err = authz.Load(ctx, r.State, family); err != nil {
 		return nil, nil, err
 	}
-	if rec == nil {
+	if rec == nil || rec.Realm != r.Realm {
 		return nil, nil, response.Fail(response.GrantRefused)
 	}
 	return rec, raw, liveEpochs(ctx, r, rec)

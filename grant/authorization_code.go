@@ -57,7 +57,7 @@ func (AuthorizationCode) Exchange(ctx context.Context, r *Request) (*Issue, erro
 		}
 		switch {
 		case swapped && verdict == authz.Replayed:
-			return nil, response.Fail(response.CodeReplayed)
+			return nil, alarm(response.CodeReplayed, rec)
 		case swapped:
 			return nil, response.Fail(response.GrantRefused)
 		}

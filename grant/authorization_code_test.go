@@ -368,7 +368,7 @@ func TestRedemptionIssues(t *testing.T) {
 func TestEpochsEndCodes(t *testing.T) {
 	for name, key := range map[string]string{"subject": authz.SubjectEpochKey("user-7"), "client": authz.ClientEpochKey("acme")} {
 		d := authorized(t, nil)
-		if err := authz.RaiseEpoch(t.Context(), &d.Memory, key, issuedAt); err != nil {
+		if err := authz.RaiseEpoch(t.Context(), &d.Memory, key, issuedAt, authz.EpochLife(authz.Lifetimes{})); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := (grant.AuthorizationCode{}).Exchange(t.Context(), d.redemption()); reasonOf(err) != response.GrantRefused || d.writes != 0 {

@@ -65,6 +65,8 @@ type Request struct {
 
 	// State is the handler's, each call of it bounded to 2 s.
 	State store.State
+	// Realm tells the authorizations of handlers apart that share one State.
+	Realm [8]byte
 	// Lifetimes of what is issued.
 	Lifetimes Lifetimes
 	// ChallengeProves lets a client that authenticated show the code_challenge in

@@ -56,7 +56,7 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 			return nil, err
 		}
 		if swapped {
-			return nil, response.Fail(response.RefreshReused)
+			return nil, alarm(response.RefreshReused, rec)
 		}
 	}
 	return nil, response.Fail(response.Overloaded)

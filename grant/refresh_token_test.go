@@ -252,7 +252,7 @@ func TestEpochsEndFamilies(t *testing.T) {
 	for name, key := range map[string]string{"subject": authz.SubjectEpochKey("user-7"), "client": authz.ClientEpochKey("acme")} {
 		d := authorized(t, nil)
 		token := d.redeem(t).RefreshToken
-		if err := authz.RaiseEpoch(t.Context(), &d.Memory, key, issuedAt); err != nil {
+		if err := authz.RaiseEpoch(t.Context(), &d.Memory, key, issuedAt, authz.EpochLife(authz.Lifetimes{})); err != nil {
 			t.Fatal(err)
 		}
 		t.Run(name, func(t *testing.T) { d.mustRefuse(t, token, response.GrantRefused) })

@@ -44,6 +44,7 @@ type Failure struct {
 	Scope      string        // the scope that is lacking, joined by spaces
 	Message    string        // for people; never holds anything from the request
 	RetryAfter time.Duration // how long to wait; 0 when waiting does not help
+	Subject    string        // whose authorization it is, for the event; never sent
 	Err        error         // the cause: logged, never sent
 }
 

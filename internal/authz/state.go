@@ -78,6 +78,9 @@ func Revoke(ctx context.Context, s store.State, f Family) error {
 // one than the stored is revoked.
 const epochLife = 31 * 24 * time.Hour
 
+// EpochLife is how long an epoch has to be kept: longer than whatever it revokes.
+func EpochLife(l Lifetimes) time.Duration { return max(epochLife, l.Absolute, l.Access) + keepLonger }
+
 // SubjectEpochKey and ClientEpochKey are where epochs are.
 func SubjectEpochKey(subject string) string { return epochKey("epoch:sub:", subject) }
 
@@ -107,7 +110,7 @@ func DecodeEpoch(raw []byte) (int64, error) {
 }
 
 // RaiseEpoch revokes everything that carries an earlier number.
-func RaiseEpoch(ctx context.Context, s store.State, key string, now time.Time) error {
+func RaiseEpoch(ctx context.Context, s store.State, key string, now time.Time, life time.Duration) error {
 	for range maxRounds {
 		raw, ok, err := s.Get(ctx, key)
 		if err != nil {
@@ -121,7 +124,7 @@ func RaiseEpoch(ctx context.Context, s store.State, key string, now time.Time) e
 			}
 			epoch = max(epoch, old+1)
 		}
-		done, err := writeEpoch(ctx, s, key, raw, ok, epoch, now)
+		done, err := writeEpoch(ctx, s, key, raw, ok, epoch, now.Add(life))
 		if err != nil || done {
 			return err
 		}
@@ -129,14 +132,14 @@ func RaiseEpoch(ctx context.Context, s store.State, key string, now time.Time) e
 	return store.ErrUnavailable
 }
 
-func writeEpoch(ctx context.Context, s store.State, key string, old []byte, exists bool, epoch int64, now time.Time) (done bool, err error) {
+func writeEpoch(ctx context.Context, s store.State, key string, old []byte, exists bool, epoch int64, expires time.Time) (done bool, err error) {
 	val := binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(epoch)) //nolint:gosec // read back the same way
 	val = val[:24]
 	_, _ = rand.Read(val[8:])
 	if exists {
-		done, err = s.Swap(ctx, key, old, val, now.Add(epochLife))
+		done, err = s.Swap(ctx, key, old, val, expires)
 	} else {
-		done, err = s.Create(ctx, key, val, now.Add(epochLife))
+		done, err = s.Create(ctx, key, val, expires)
 	}
 	if err != nil {
 		if now, ok, again := s.Get(ctx, key); again == nil && ok && bytes.Equal(now, val) {

@@ -124,7 +124,7 @@ func TestEpochs(t *testing.T) {
 	}
 	last := int64(0)
 	for _, at := range []time.Time{now, now, now.Add(time.Hour), now.Add(-time.Hour)} {
-		if err := RaiseEpoch(t.Context(), m, key, at); err != nil {
+		if err := RaiseEpoch(t.Context(), m, key, at, EpochLife(Lifetimes{})); err != nil {
 			t.Fatal(err)
 		}
 		if e := read(); e <= last || e < at.UnixMilli() {
@@ -132,14 +132,14 @@ func TestEpochs(t *testing.T) {
 		}
 		last = read()
 	}
-	if err := RaiseEpoch(t.Context(), &lossy{Memory: m, does: true}, key, now); err != nil || read() <= last {
+	if err := RaiseEpoch(t.Context(), &lossy{Memory: m, does: true}, key, now, EpochLife(Lifetimes{})); err != nil || read() <= last {
 		t.Errorf("reply lost: %v", err)
 	}
-	if err := RaiseEpoch(t.Context(), &lossy{Memory: m}, key, now); !errors.Is(err, errLost) {
+	if err := RaiseEpoch(t.Context(), &lossy{Memory: m}, key, now, EpochLife(Lifetimes{})); !errors.Is(err, errLost) {
 		t.Errorf("not done: %v", err)
 	}
 	first := ClientEpochKey("user-7")
-	if err := RaiseEpoch(t.Context(), &lossy{Memory: m, does: true}, first, now); err != nil {
+	if err := RaiseEpoch(t.Context(), &lossy{Memory: m, does: true}, first, now, EpochLife(Lifetimes{})); err != nil {
 		t.Errorf("the first, reply lost: %v", err)
 	}
 	if first == key {

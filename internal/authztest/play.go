@@ -78,7 +78,7 @@ func newPlay(r *rig, seed uint64) *play {
 func (p *play) authorize(ctx context.Context) error {
 	challenge := sha256.Sum256([]byte(p.verifier))
 	rec := &authz.Record{
-		Phase: authz.Code, Offline: true, Client: clientID, Subject: p.subject, Scope: "read offline_access",
+		Phase: authz.Code, Realm: authz.RealmOf(issuer, issuer), Offline: true, Client: clientID, Subject: p.subject, Scope: "read offline_access",
 		Redirect: redirect, Challenge: base64.RawURLEncoding.EncodeToString(challenge[:]),
 		CodeUntil: p.rig.now.Add(time.Minute), AuthTime: p.rig.now,
 	}
