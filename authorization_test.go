@@ -829,3 +829,47 @@ func BenchmarkRefresh(b *testing.B) {
 		}
 	})
 }
+
+// Revoked stays revoked, however long tokens live.
+func TestG7_EpochsOutliveWhatTheyRevoke(t *testing.T) {
+	b := azNew(t, func(c *HandlerConfig) {
+		c.RefreshIdle, c.RefreshAbsolute, c.AccessTokenTTL = 60*24*time.Hour, 90*24*time.Hour, 40*24*time.Hour
+	})
+	code, _ := b.authorize(t)
+	first := b.good(t, azRedeem(code))
+	if err := b.RevokeSubject(t.Context(), azUser); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.move(32 * 24 * time.Hour)
+	for range 200 { // each removes what may be collected
+		other, _ := b.authorize(t, func(r *authz.Record) { r.Subject = "other" })
+		b.good(t, azRedeem(other))
+	}
+	b.bad(t, azRefresh(first.Refresh), 400, response.InvalidGrant)
+	if b.passes(t, first.Access) {
+		t.Error("the access token of a revoked user passes")
+	}
+}
+
+// Two issuers on one State do not take each other's codes and refresh tokens.
+func TestG3_AnotherIssuersAuthorization(t *testing.T) {
+	b := azNew(t)
+	other := azNew(t, func(c *HandlerConfig) { c.Issuer, c.State = "https://other.example", b.state })
+	code, _ := b.authorize(t)
+	other.bad(t, azRedeem(code), 400, response.InvalidGrant)
+	token := b.good(t, azRedeem(code)).Refresh
+	other.bad(t, azRefresh(token), 400, response.InvalidGrant)
+	b.good(t, azRefresh(token))
+}
+
+// Whoever watches learns whose authorization was stolen.
+func TestG7_TheAlarmSaysWhose(t *testing.T) {
+	b := azNew(t)
+	code, _ := b.authorize(t)
+	token := b.good(t, azRedeem(code)).Refresh
+	b.good(t, azRefresh(b.good(t, azRefresh(token)).Refresh))
+	b.clock.move(time.Minute)
+	if e := b.bad(t, azRefresh(token), 400, response.InvalidGrant); e.Kind != "refresh_reused" || e.Subject != azUser || e.ClientID != "web" {
+		t.Errorf("event %+v", e)
+	}
+}

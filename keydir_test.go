@@ -209,3 +209,50 @@ func TestT6_HandlerFollowsKeyDir(t *testing.T) {
 		}
 	})
 }
+
+// A mount, a copy or a restored backup gives all files new times. The names say
+// which key signs, and copies agree.
+func TestT6_KeyDirAfterACopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(30 * 24 * time.Hour)
+		one, two := t.TempDir(), t.TempDir()
+		addKey(t, one, time.Now().Add(-10*24*time.Hour))
+		time.Sleep(time.Minute)
+		addKey(t, one, time.Now().Add(-9*24*time.Hour))
+		time.Sleep(time.Hour)
+		entries, err := os.ReadDir(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			data, err := os.ReadFile(filepath.Join(one, e.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(two, e.Name())
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, time.Time{}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a, b := signerOf(t, openKeys(t, one)), signerOf(t, openKeys(t, two)); a != b {
+			t.Errorf("the copy signs with %s, want %s", b, a)
+		}
+	})
+}
+
+func TestT6_KeyDirOutlivesTokens(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := AddKeyFile(dir, "ES256", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenKeyDir(dir, 0); err == nil {
+		t.Error("a directory for tokens without a life was opened")
+	}
+	c := HandlerConfig{Issuer: gkIssuer, Clients: new(store.Memory), Keys: openKeys(t, dir), AccessTokenTTL: 12 * time.Hour, Logger: gkQuiet}
+	if _, err := NewHandler(c); err == nil || !strings.Contains(err.Error(), "tokenLife") {
+		t.Errorf("tokens that outlive their keys: %v", err)
+	}
+}

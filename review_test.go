@@ -2,6 +2,7 @@ package tokenbooth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -258,5 +259,50 @@ func TestT8_JWKSURLHoldsNoPassword(t *testing.T) {
 	_, err := NewGuard(GuardConfig{Issuer: gkIssuer, JWKSURL: "https://u:hush@auth.example.com/jwks", Logger: gkQuiet})
 	if err == nil || strings.Contains(err.Error(), "hush") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What cannot sign id_tokens is found at start.
+func TestT6_IDTokensNeedAKeyThatSigns(t *testing.T) {
+	b := gkNew(t, nil)
+	for _, g := range []grant.Grant{grant.AuthorizationCode{}, grant.RefreshToken{}} {
+		c := HandlerConfig{Issuer: gkIssuer, Clients: new(store.Memory), Tokens: Opaque{}, Grants: []grant.Grant{g}, Logger: gkQuiet}
+		h, err := NewHandler(c)
+		if err != nil || !h.keys.canSign() {
+			t.Errorf("%s without Keys: %v", g.Type(), err)
+		}
+		c.Keys = b.keys.Public()
+		if _, err := NewHandler(c); err == nil {
+			t.Errorf("%s: a ring that only verifies was taken", g.Type())
+		}
+	}
+}
+
+// Clients learn of an algorithm before it signs.
+func TestMetadataFollowsTheKeys(t *testing.T) {
+	ec, err1 := GenerateKey("ES256")
+	ed, err2 := GenerateKey("EdDSA")
+	ring, err3 := NewKeyRing(ec)
+	b := epNew(t, response.OAuth{}, func(c *HandlerConfig) { c.Keys = ring })
+	at := "https://issuer.example/x"
+	document, err4 := b.Metadata(Endpoints{Token: at, Authorization: at})
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	algorithms := func() string {
+		w := httptest.NewRecorder()
+		document.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		_, rest, _ := strings.Cut(w.Body.String(), `"id_token_signing_alg_values_supported":`)
+		list, _, _ := strings.Cut(rest, "]")
+		return list
+	}
+	if got := algorithms(); got != `["ES256"` {
+		t.Errorf("one key: %s", got)
+	}
+	if err := ring.Set(ec, ed); err != nil {
+		t.Fatal(err)
+	}
+	if got := algorithms(); got != `["ES256","EdDSA"` {
+		t.Errorf("the next one published: %s", got)
 	}
 }
