@@ -40,7 +40,8 @@ type HandlerConfig struct {
 	// other processes do not see and which a restart forgets.
 	State store.State
 	// Keys sign JWTs; one ES256 key made at start when nil, with a warning,
-	// since its tokens end with the process.
+	// since its tokens end with the process. Clients can verify an id_token of
+	// every kind but HS256, whose key makes access tokens too.
 	Keys *KeyRing
 	// Tokens is the form of access tokens; [JWT] when nil.
 	Tokens TokenFormat

@@ -67,7 +67,7 @@ func TestT6_KeyDirRotates(t *testing.T) {
 		signers := map[string]bool{}
 		for minute := range 8 * 60 {
 			if minute%120 == 60 {
-				addKey(t, dir, time.Now().Add(time.Duration(minute/10)*time.Minute))
+				addKey(t, dir, time.Now().Add(time.Duration(minute/10-6)*time.Minute))
 			}
 			time.Sleep(time.Minute) // the bubble's
 			for _, ring := range copies {

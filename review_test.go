@@ -306,3 +306,23 @@ func TestMetadataFollowsTheKeys(t *testing.T) {
 		t.Errorf("the next one published: %s", got)
 	}
 }
+
+// An id_token passes for an access token nowhere, whatever its audience.
+func TestT4_IDTokensHaveATypeOfTheirOwn(t *testing.T) {
+	set := epKeys().set()
+	signed, err := set.idSigner.Sign([]byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, ok := readHeader(token)
+	if !ok || header.Type != "JWT" {
+		t.Errorf("typ %q, want JWT", header.Type)
+	}
+	if _, err := verifyJWS(t.Context(), epKeys(), token, "at+jwt"); err == nil {
+		t.Error("an id_token verifies as an access token")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,28 @@ func TestRevokeAll_DuringApproval(t *testing.T) {
 		code := usLocation(t, u.approve(ticket), usCallback).Get("code")
 		if w := b.post(usRedeem(code)); w.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// TestRevokeAll_LongLives: an epoch is kept for as long as what it revokes may
+// live, however much the store collects.
+func TestRevokeAll_LongLives(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, end := range usEnds {
+		b := usNew(t, func(c *HandlerConfig) { c.RefreshIdle, c.RefreshAbsolute = 60*day, 90*day })
+		all := b.flow(t)
+		if err := end(b, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.clock.move(45 * day)
+		for i := range 5000 { // each collects a little
+			if _, err := b.state.Create(t.Context(), strconv.Itoa(i), []byte("x"), b.clock.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w := b.post(usRefresh(all.RefreshToken)); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: alive again: %d %s", name, w.Code, w.Body)
 		}
 	}
 }

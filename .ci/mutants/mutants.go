@@ -137,8 +137,12 @@ var mutants = []mutant{
 		"answers 401 when the store fails", ".", "TestC8_UnexpectedIs500",
 	},
 	{
-		"C8", "client.go", `case client.ID != id:`, `case len(client.ID) != len(id):`,
-		"compares ids without case", ".", "TestC8_UnexpectedIs500",
+		"C8", "client.go", `case client.ID != id:`, `case false:`,
+		"takes another client than was asked for", ".", "TestC8_UnexpectedIs500",
+	},
+	{
+		"P8", "client.go", `case client.ID != id && strings`, `case false && strings`,
+		"fails for an id in other letters", ".", "TestP8_AnotherSpellingIsUnknown",
 	},
 	{
 		"C8", "errors.go", `case place == response.Guard || isTemporary(err):`, `case place == response.Guard:`,
@@ -412,5 +416,61 @@ var mutants = []mutant{
 	{
 		"store", "store/json.go", `case seen[name]:`, `case seen[""]:`,
 		"takes a member that is given twice", "./store", "TestParseClientsMistakes",
+	},
+
+	// Authorizations.
+	{
+		"G3", "grant/authorization_code.go", `rec.Redirect == r.Param("redirect_uri") &&`, `true &&`,
+		"redeems a code for another redirect URI", "./grant", "TestG3_Redemption",
+	},
+	{
+		"G3", "grant/authorization_code.go", `return isVerifier(verifier) &&`, `return true &&`,
+		"takes a verifier of any form", "./grant", "TestG3_VerifierSyntax",
+	},
+	{
+		"G3", "grant/authorization.go", `if rec == nil || rec.Realm != r.Realm {`, `if rec == nil {`,
+		"takes what another issuer on the same State issued", ".", "TestG3_AnotherIssuersAuthorization",
+	},
+	{
+		"G4", "internal/authz/transition.go", `if n.Fails >= maxFails {`, `if n.Fails > maxFails {`,
+		"forgives the fifth failure", "./internal/authz", "TestG4_Redeem",
+	},
+	{
+		"G4", "internal/authz/transition.go", `if !right || lost {`, `if !right {`,
+		"revokes what the winner of a race got", "./internal/authz", "TestG4_Redeem",
+	},
+	{
+		"G6", "internal/authz/transition.go", `now.Before(r.IdleUntil) &&`, ``,
+		"forgets that an unused refresh token ends", "./internal/authz", "TestG6_Good",
+	},
+	{
+		"G7", "internal/authz/state.go", `return max(epochLife, l.Absolute, l.Access) + keepLonger`, `return max(epochLife, 0*l.Access)`,
+		"forgets a revocation before what it revoked has ended", ".", "TestG7_EpochsOutliveWhatTheyRevoke",
+	},
+	{
+		"T4", "keys.go", `set.idSigner, err = newSigner(algorithm, private, id, "JWT")`, `set.idSigner, err = newSigner(algorithm, private, id, "at+jwt")`,
+		"labels an id_token as an access token", ".", "TestT4_IDTokensHaveATypeOfTheirOwn",
+	},
+
+	// Keys elsewhere, and slow secrets.
+	{
+		"B3", "remotekeys.go", `if isSecret(one) {`, `if false {`,
+		"takes a key set that gives a private key away", ".", "TestB3_NoKeySetAtFirstUse",
+	},
+	{
+		"T6", "remotekeys.go", `return max(age, minKeyAge)`, `return age`,
+		"fetches as often as it is told", ".", "TestT6_MaxAge",
+	},
+	{
+		"T6", "keydir.go", `if f.change.Sub(oldest) > dirPause &&`, `if`,
+		"signs with a retired key after a copy of the files", ".", "TestT6_KeyDirAfterACopy",
+	},
+	{
+		"T6", "keydir.go", `published := f.change.Add(publishAhead)`, `published := f.change`,
+		"signs with a key before it was published", ".", "TestT6_KeyDirRotates",
+	},
+	{
+		"C4", "slowsecret.go", `slow = []store.Secret{store.NoSecret}`, `return nil`,
+		"answers faster where there is no client", ".", "TestC4_EveryFailureCostsOneSlowHash",
 	},
 }
