@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -170,4 +171,33 @@ func BenchmarkParse(b *testing.B) {
 			}
 		})
 	}
+}
+
+// FuzzScope holds splitScope against RFC 6749 §3.3 as a pattern.
+func FuzzScope(f *testing.F) {
+	grammar := regexp.MustCompile(`\A[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*\z`)
+	for _, s := range []string{"", "a", "a b", "a  b", " a", "a ", "a b a", `a"b`, `a\b`, "\u00e9", "a\x00", "a\tb", "!#[]~"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, scope string) {
+		scopes, ok := splitScope(scope)
+		if want := grammar.MatchString(scope) && strings.Count(scope, " ") < maxScopeTokens; ok != want {
+			t.Fatalf("%q: taken %v, want %v", scope, ok, want)
+		}
+		if !ok {
+			return
+		}
+		seen := map[string]bool{}
+		for _, s := range scopes {
+			if seen[s] || !holds(scope, s) {
+				t.Fatalf("%q: %q", scope, scopes)
+			}
+			seen[s] = true
+		}
+		for _, s := range strings.Fields(scope) {
+			if !seen[s] {
+				t.Fatalf("%q lost %q", scope, s)
+			}
+		}
+	})
 }
