@@ -43,7 +43,8 @@ type ClientStore interface {
 //
 // An error says that the outcome is unknown. Create and Swap are idempotent in
 // the value: where the stored value already equals val they report success, so
-// that a caller whose reply was lost finds out by Get.
+// that a caller whose reply was lost finds out by Get, and the entry is kept until
+// the later of both expiries.
 type State interface {
 	// Get returns the value, which the caller does not change.
 	Get(ctx context.Context, key string) (val []byte, ok bool, err error)
@@ -53,6 +54,15 @@ type State interface {
 	Swap(ctx context.Context, key string, old, val []byte, expires time.Time) (swapped bool, err error)
 	// Delete removes what is under the key.
 	Delete(ctx context.Context, key string) (deleted bool, err error)
+}
+
+// A MultiGetter is a State that reads several keys in one round trip. A guard
+// asks for what may have revoked a token in this way where it can.
+type MultiGetter interface {
+	// GetMany returns the values in the order of their keys, nil where there is
+	// none; a value that is there is never nil, though it may be empty. Each
+	// value is as atomic as that of Get; all of them together need not be.
+	GetMany(ctx context.Context, keys []string) (vals [][]byte, err error)
 }
 
 // Client authentication methods, by their names in the IANA registry
