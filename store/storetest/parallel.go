@@ -1,0 +1,194 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tokenbooth/tokenbooth/store"
+)
+
+const parallel = 50
+
+// atOnce runs f in parallel and returns how many reported true.
+func atOnce(t *testing.T, f func(i int) (bool, error)) int {
+	t.Helper()
+	var wg sync.WaitGroup
+	var n atomic.Int64
+	start := make(chan struct{})
+	for i := range parallel {
+		wg.Go(func() {
+			<-start
+			ok, err := f(i)
+			if err != nil {
+				t.Error(err)
+			}
+			if ok {
+				n.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return int(n.Load())
+}
+
+func testParallelCreate(t *testing.T, s store.State) {
+	ctx := t.Context()
+	for range 20 {
+		key := draw("key")
+		n := atOnce(t, func(i int) (bool, error) { return s.Create(ctx, key, []byte{byte(i)}, later()) })
+		if n != 1 {
+			t.Fatalf("of %d Creates of different values under one key at once %d report success, want 1", parallel, n)
+		}
+	}
+}
+
+func testParallelCreateOfOneValue(t *testing.T, s store.State) {
+	ctx, key := t.Context(), draw("key")
+	n := atOnce(t, func(int) (bool, error) { return s.Create(ctx, key, []byte("same"), later()) })
+	if n != parallel {
+		t.Errorf("of %d Creates of the same value at once %d report success, want all", parallel, n)
+	}
+}
+
+// testParallelSwap lets each step of a chain be taken by one of many.
+func testParallelSwap(t *testing.T, s store.State) {
+	ctx, old := t.Context(), []byte("start")
+	key := give(t, s, old)[0]
+	for step := range 20 {
+		n := atOnce(t, func(i int) (bool, error) {
+			return s.Swap(ctx, key, old, fmt.Appendf(nil, "%d by %d", step, i), later())
+		})
+		if n != 1 {
+			t.Fatalf("step %d: of %d Swaps of one value at once %d report success, want 1", step, parallel, n)
+		}
+		old, _, _ = s.Get(ctx, key)
+	}
+}
+
+func testParallelCount(t *testing.T, s store.State) {
+	ctx := t.Context()
+	key := give(t, s, []byte{0, 0})[0]
+	atOnce(t, func(i int) (bool, error) { return true, increment(ctx, s, key, byte(i+1)) })
+	if got, _, _ := s.Get(ctx, key); len(got) != 2 || got[0] != parallel {
+		t.Errorf("%d Swaps that each added 1 made %v: some got lost", parallel, got)
+	}
+}
+
+// increment marks its value with who wrote it, since Swap reports success where
+// the value is there already.
+func increment(ctx context.Context, s store.State, key string, who byte) error {
+	for {
+		old, ok, err := s.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		if !ok || len(old) != 2 {
+			return fmt.Errorf("Get during Swaps: %v, present %v", old, ok)
+		}
+		if ok, err := s.Swap(ctx, key, old, []byte{old[0] + 1, who}, later()); ok || err != nil {
+			return err
+		}
+	}
+}
+
+func testParallelDelete(t *testing.T, s store.State) {
+	ctx := t.Context()
+	for range 10 {
+		key := give(t, s, []byte("x"))[0]
+		if n := atOnce(t, func(int) (bool, error) { return s.Delete(ctx, key) }); n != 1 {
+			t.Fatalf("of %d Deletes of one entry at once %d report success, want 1", parallel, n)
+		}
+	}
+}
+
+// testParallelAll mixes all that writes to one key. No two values are alike, so
+// that each that came must have gone once: it was swapped, deleted, or is there.
+func testParallelAll(t *testing.T, s store.State) {
+	ctx, key := t.Context(), draw("key")
+	const rounds = 10
+	var created, deleted atomic.Int64
+	var mu sync.Mutex
+	swapped := make(map[string]int)
+	atOnce(t, func(i int) (bool, error) {
+		for round := range rounds {
+			val := fmt.Appendf(nil, "%d of %d", round, i)
+			old, _, err := s.Get(ctx, key)
+			if err != nil {
+				return false, err
+			}
+			var done bool
+			switch (i + round) % 3 {
+			case 0:
+				if done, err = s.Create(ctx, key, val, later()); done {
+					created.Add(1)
+				}
+			case 1:
+				if done, err = s.Swap(ctx, key, old, val, later()); done {
+					mu.Lock()
+					swapped[string(old)]++
+					mu.Unlock()
+				}
+			default:
+				if done, err = s.Delete(ctx, key); done {
+					deleted.Add(1)
+				}
+			}
+			if err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	for val, n := range swapped {
+		if n > 1 || val == "" {
+			t.Errorf("the value %q was swapped for another %d times", val, n)
+		}
+	}
+	_, there, err := s.Get(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := created.Load() - deleted.Load()
+	if want := map[bool]int64{true: 1}[there]; left != want {
+		t.Errorf("%d Creates and %d Deletes of one key report success, and at the end there is %d", created.Load(), deleted.Load(), want)
+	}
+}
+
+// testParallelRead reads during Swaps: what is being replaced is there as a
+// whole, before or after.
+func testParallelRead(t *testing.T, s store.State) {
+	ctx := t.Context()
+	long := func(b byte) []byte { return bytes.Repeat([]byte{b}, 4096+int(b)) }
+	key := give(t, s, long(0))[0]
+	var swaps atomic.Int64
+	atOnce(t, func(i int) (bool, error) {
+		for range 10 {
+			got, ok, err := s.Get(ctx, key)
+			if err != nil {
+				return false, err
+			}
+			if !ok || len(got) == 0 || !bytes.Equal(got, long(got[0])) {
+				return false, fmt.Errorf("Get during Swaps: present %v, %s; want a whole value", ok, short(string(got)))
+			}
+			if i >= 5 {
+				continue
+			}
+			done, err := s.Swap(ctx, key, got, long(got[0]+1), later())
+			if err != nil {
+				return false, err
+			}
+			if done {
+				swaps.Add(1)
+			}
+		}
+		return true, nil
+	})
+	if swaps.Load() == 0 {
+		t.Error("no Swap succeeded")
+	}
+}
