@@ -1,7 +1,7 @@
 package storetest
 
 import (
-	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,32 +31,22 @@ type step struct {
 func testExpiry(t *testing.T, s store.State) {
 	// Not at the beginning of a second: who cuts expiries to seconds loses much.
 	soon := time.Now().Add(2 * time.Second).Truncate(time.Second).Add(900 * time.Millisecond)
-	watched := entries(soon)
-	keys := make([]string, len(watched))
-	for i, e := range watched {
-		keys[i] = draw(e.name)
-		for _, step := range e.steps {
-			step.do(t, s, keys[i], e.name)
-		}
+	var watched []*watch
+	for _, e := range entries(soon) {
+		w := &watch{entry: e, key: draw(e.name)}
+		w.make(t, s)
+		watched = append(watched, w)
 	}
-	gone := make([]bool, len(watched))
-	for round := 0; ; round++ {
+	for left := "all"; left != "" && !t.Failed(); {
 		stir(t, s, 16)
-		left := ""
-		for i, e := range watched {
-			if !gone[i] {
-				gone[i] = look(t, s, keys[i], e)
-			}
-			if !gone[i] && !e.until.After(soon) {
-				left = e.name
+		left = ""
+		for _, w := range watched {
+			if !w.look(t, s) && !w.until.After(soon) {
+				left = w.name
 			}
 		}
-		if left == "" || t.Failed() {
-			break
-		}
-		if time.Now().After(soon.Add(afterwards)) {
+		if left != "" && time.Now().After(soon.Add(afterwards)) {
 			t.Errorf("%s: still there %v after its expiry, though entries were created meanwhile", left, afterwards)
-			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -64,11 +54,65 @@ func testExpiry(t *testing.T, s store.State) {
 	for end := time.Now().Add(time.Second); time.Now().Before(end) && !t.Failed(); {
 		stir(t, s, 50)
 	}
-	for i, e := range watched {
-		look(t, s, keys[i], e)
-		if _, err := s.Delete(t.Context(), keys[i]); err != nil {
-			t.Errorf("%s: Delete: %v", e.name, err)
+	for _, w := range watched {
+		w.look(t, s)
+		if _, err := s.Delete(t.Context(), w.key); err != nil {
+			t.Errorf("%s: Delete: %v", w.name, err)
 		}
+	}
+}
+
+// A watch is an entry in the store.
+type watch struct {
+	entry
+	key  string
+	gone bool
+}
+
+// make takes the steps.
+func (w *watch) make(t *testing.T, s store.State) {
+	t.Helper()
+	for _, step := range w.steps {
+		op, refused := strings.CutPrefix(step.op, "no ")
+		verify := check(t, !refused, w.name+": "+step.op)
+		switch op {
+		case "create":
+			verify(s.Create(t.Context(), w.key, []byte(step.val), step.expires))
+		case "swap":
+			verify(s.Swap(t.Context(), w.key, []byte(step.old), []byte(step.val), step.expires))
+		default:
+			verify(s.Delete(t.Context(), w.key))
+		}
+	}
+}
+
+// look reports whether the entry is gone, which it is not before its expiry, and
+// once it is stays so.
+func (w *watch) look(t *testing.T, s store.State) (gone bool) {
+	t.Helper()
+	got, ok, err := s.Get(t.Context(), w.key)
+	now := time.Now() // after the answer, since the entry may have expired meanwhile
+	switch {
+	case err != nil:
+		t.Errorf("%s: Get: %v", w.name, err)
+	case ok && w.gone:
+		t.Errorf("%s: was gone and is back", w.name)
+	case ok && string(got) != w.want:
+		t.Errorf("%s: holds %q, want %q", w.name, got, w.want)
+	case !ok && now.Before(w.until):
+		t.Errorf("%s: gone %v before its expiry", w.name, w.until.Sub(now))
+	}
+	w.gone = !ok
+	return w.gone
+}
+
+// stir creates other entries, since stores collect in passing.
+func stir(t *testing.T, s store.State, n int) {
+	t.Helper()
+	for range n {
+		key := draw("stir")
+		check(t, true, "Create")(s.Create(t.Context(), key, []byte("x"), later()))
+		check(t, true, "Delete")(s.Delete(t.Context(), key))
 	}
 }
 
@@ -94,50 +138,5 @@ func entries(soon time.Time) []entry {
 		{"swapped with the zero time", []step{{"create", "", "a", far}, {"swap", "a", "b", time.Time{}}}, "b", time.Time{}},
 		{"created for a hundred years", []step{{"create", "", "a", soon.AddDate(100, 0, 0)}}, "a", far},
 		{"created until the year 9999", []step{{"create", "", "a", time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}}, "a", far},
-	}
-}
-
-func (st step) do(t *testing.T, s store.State, key, name string) {
-	t.Helper()
-	ctx, old, val := t.Context(), []byte(st.old), []byte(st.val)
-	want := true
-	op := st.op
-	if len(op) > 3 && op[:3] == "no " {
-		op, want = op[3:], false
-	}
-	verify := check(t, want, fmt.Sprintf("%s: %s", name, op))
-	switch op {
-	case "create":
-		verify(s.Create(ctx, key, val, st.expires))
-	case "swap":
-		verify(s.Swap(ctx, key, old, val, st.expires))
-	default:
-		verify(s.Delete(ctx, key))
-	}
-}
-
-// look reports whether the entry is gone, which it is not before its expiry.
-func look(t *testing.T, s store.State, key string, e entry) (gone bool) {
-	t.Helper()
-	got, ok, err := s.Get(t.Context(), key)
-	now := time.Now() // after the answer, since the entry may have expired meanwhile
-	switch {
-	case err != nil:
-		t.Errorf("%s: Get: %v", e.name, err)
-	case ok && string(got) != e.want:
-		t.Errorf("%s: holds %q, want %q", e.name, got, e.want)
-	case !ok && now.Before(e.until):
-		t.Errorf("%s: gone %v before its expiry", e.name, e.until.Sub(now))
-	}
-	return !ok
-}
-
-// stir creates other entries, since stores collect in passing.
-func stir(t *testing.T, s store.State, n int) {
-	t.Helper()
-	for range n {
-		key := draw("stir")
-		check(t, true, "Create")(s.Create(t.Context(), key, []byte("x"), later()))
-		check(t, true, "Delete")(s.Delete(t.Context(), key))
 	}
 }

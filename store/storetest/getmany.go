@@ -73,9 +73,9 @@ func checkMany(t *testing.T, m store.MultiGetter, what string, keys []string, wa
 		t.Errorf("GetMany of %s: %d values, %v; want %d", what, len(got), err, len(want))
 		return
 	}
-	for i := range want {
+	for i, key := range keys {
 		if (got[i] == nil) != (want[i] == nil) || !bytes.Equal(got[i], want[i]) {
-			t.Errorf("GetMany of %s: value %d of key %s is %s, nil %v; want %s, nil %v", what, i, short(keys[i]),
+			t.Errorf("GetMany of %s: value %d of key %s is %s, nil %v; want %s, nil %v", what, i, short(key),
 				short(string(got[i])), got[i] == nil, short(string(want[i])), want[i] == nil)
 		}
 	}

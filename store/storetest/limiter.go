@@ -118,8 +118,12 @@ func testRefused(t *testing.T, l tokenbooth.Limiter) {
 		perSecond float64
 		wait      time.Duration
 	}{
-		{0.5, 2 * time.Second}, {0.01, 100 * time.Second}, {1.0 / 3000, 3000 * time.Second},
-		{1.0 / 7200, time.Hour}, {never, time.Hour}, {1e-300, time.Hour},
+		{0.5, 2 * time.Second},
+		{0.01, 100 * time.Second},
+		{1.0 / 3000, 3000 * time.Second},
+		{1.0 / 7200, time.Hour},
+		{never, time.Hour},
+		{1e-300, time.Hour},
 	} {
 		key, limit := client(), tokenbooth.Limit{PerSecond: tt.perSecond, Burst: 1}
 		if !take(t, l, key, limit).Allowed {
@@ -227,8 +231,14 @@ func testChangedLimit(t *testing.T, l tokenbooth.Limiter) {
 
 func testInvalidLimit(t *testing.T, l tokenbooth.Limiter) {
 	for _, limit := range []tokenbooth.Limit{
-		{}, {PerSecond: 1}, {Burst: 1}, {PerSecond: -1, Burst: 1}, {PerSecond: 1, Burst: -1},
-		{PerSecond: math.NaN(), Burst: 1}, {PerSecond: math.Inf(1), Burst: 1}, {PerSecond: math.Inf(-1), Burst: 1},
+		{},
+		{PerSecond: 1},
+		{Burst: 1},
+		{PerSecond: -1, Burst: 1},
+		{PerSecond: 1, Burst: -1},
+		{PerSecond: math.NaN(), Burst: 1},
+		{PerSecond: math.Inf(1), Burst: 1},
+		{PerSecond: math.Inf(-1), Burst: 1},
 	} {
 		if d, err := l.Take(t.Context(), client(), limit); err == nil || d.Allowed {
 			t.Errorf("%+v: %+v, %v; want an error", limit, d, err)

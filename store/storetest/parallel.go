@@ -106,57 +106,69 @@ func testParallelDelete(t *testing.T, s store.State) {
 	}
 }
 
-// testParallelAll mixes all that writes to one key. No two values are alike, so
-// that each that came must have gone once: it was swapped, deleted, or is there.
+// testParallelAll mixes all that writes to one key.
 func testParallelAll(t *testing.T, s store.State) {
-	ctx, key := t.Context(), draw("key")
-	const rounds = 10
-	var created, deleted atomic.Int64
-	var mu sync.Mutex
-	swapped := make(map[string]int)
+	c := mixed{s: s, key: draw("key"), swapped: make(map[string]int)}
 	atOnce(t, func(i int) (bool, error) {
-		for round := range rounds {
-			val := fmt.Appendf(nil, "%d of %d", round, i)
-			old, _, err := s.Get(ctx, key)
-			if err != nil {
-				return false, err
-			}
-			var done bool
-			switch (i + round) % 3 {
-			case 0:
-				if done, err = s.Create(ctx, key, val, later()); done {
-					created.Add(1)
-				}
-			case 1:
-				if done, err = s.Swap(ctx, key, old, val, later()); done {
-					mu.Lock()
-					swapped[string(old)]++
-					mu.Unlock()
-				}
-			default:
-				if done, err = s.Delete(ctx, key); done {
-					deleted.Add(1)
-				}
-			}
-			if err != nil {
+		for round := range 10 {
+			if err := c.write(t.Context(), i+round, fmt.Appendf(nil, "%d of %d", round, i)); err != nil {
 				return false, err
 			}
 		}
 		return true, nil
 	})
-	for val, n := range swapped {
+	for val, n := range c.swapped {
 		if n > 1 || val == "" {
 			t.Errorf("the value %q was swapped for another %d times", val, n)
 		}
 	}
-	_, there, err := s.Get(ctx, key)
+	_, there, err := s.Get(t.Context(), c.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := created.Load() - deleted.Load()
-	if want := map[bool]int64{true: 1}[there]; left != want {
-		t.Errorf("%d Creates and %d Deletes of one key report success, and at the end there is %d", created.Load(), deleted.Load(), want)
+	if want := map[bool]int{true: 1}[there]; c.created-c.deleted != want {
+		t.Errorf("%d Creates and %d Deletes of one key report success, and at the end there is %d", c.created, c.deleted, want)
 	}
+}
+
+// A mixed counts the writes to one key. No two values are alike, so that each that
+// came must have gone once: it was swapped, deleted, or is there.
+type mixed struct {
+	s                store.State
+	key              string
+	mu               sync.Mutex
+	created, deleted int
+	swapped          map[string]int
+}
+
+func (c *mixed) write(ctx context.Context, kind int, val []byte) error {
+	old, _, err := c.s.Get(ctx, c.key)
+	if err != nil {
+		return err
+	}
+	var done bool
+	switch kind % 3 {
+	case 0:
+		done, err = c.s.Create(ctx, c.key, val, later())
+	case 1:
+		done, err = c.s.Swap(ctx, c.key, old, val, later())
+	default:
+		done, err = c.s.Delete(ctx, c.key)
+	}
+	if !done {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch kind % 3 {
+	case 0:
+		c.created++
+	case 1:
+		c.swapped[string(old)]++
+	default:
+		c.deleted++
+	}
+	return err
 }
 
 // testParallelRead reads during Swaps: what is being replaced is there as a
