@@ -10,7 +10,7 @@ import (
 
 // afterwards is how long an entry that nobody extends may outlive its expiry,
 // while others are created.
-const afterwards = 15 * time.Second
+var afterwards = 15 * time.Second
 
 // An entry of testExpiry is made in steps, each of which has to report true
 // unless its name begins with "no ".

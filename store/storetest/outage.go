@@ -64,22 +64,30 @@ func (o *outage) timely(t *testing.T, key string, val []byte) map[string]error {
 	}
 	errs := make(map[string]error)
 	for name, op := range ops {
-		ctx, cancel := context.WithTimeout(t.Context(), callTime)
-		begun := time.Now()
-		errs[name] = op(ctx)
-		if took := time.Since(begun); took > callTime+slack {
-			t.Errorf("%s took %v, though its context had %v", name, took, callTime)
-		}
-		cancel()
+		errs[name] = o.call(t, name, op)
 	}
 	return errs
 }
 
-func (o *outage) get(t *testing.T, key string) error {
+// call gives an operation callTime, and does not wait for one that takes more.
+func (o *outage) call(t *testing.T, name string, op func(ctx context.Context) error) error {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callTime)
 	defer cancel()
-	_, _, err := o.s.Get(ctx, key)
-	return err
+	done := make(chan error, 1)
+	go func() { done <- op(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(callTime + slack):
+		t.Errorf("%s has not returned after %v, though its context had %v", name, callTime+slack, callTime)
+		return context.DeadlineExceeded
+	}
+}
+
+func (o *outage) get(t *testing.T, key string) error {
+	t.Helper()
+	return o.call(t, "Get", func(ctx context.Context) error { _, _, err := o.s.Get(ctx, key); return err })
 }
 
 // unavailable says how a call may fail whose server does not answer.
@@ -92,9 +100,9 @@ func (o *outage) recovers(t *testing.T, key string, val []byte) {
 	t.Helper()
 	back := time.Now()
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), callTime)
-		got, ok, err := o.s.Get(ctx, key)
-		cancel()
+		var got []byte
+		var ok bool
+		err := o.call(t, "Get", func(ctx context.Context) (err error) { got, ok, err = o.s.Get(ctx, key); return err })
 		took := time.Since(back)
 		if err == nil {
 			if !ok || string(got) != string(val) {
@@ -185,15 +193,12 @@ func (o *outage) testHangManyCalls(t *testing.T) {
 	o.proxy.Hang(true)
 	defer o.proxy.Hang(false)
 	atOnce(t, func(int) (bool, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), callTime)
-		defer cancel()
-		begun := time.Now()
-		_, err := o.s.Swap(ctx, key, val, val, later())
-		if took := time.Since(begun); took > callTime+slack {
-			return false, fmt.Errorf("one of %d Swaps took %v, though its context had %v", parallel, took, callTime)
-		}
+		err := o.call(t, "one of many Swaps", func(ctx context.Context) error {
+			_, err := o.s.Swap(ctx, key, val, val, later())
+			return err
+		})
 		if !unavailable(err) {
-			return false, fmt.Errorf("one of %d Swaps while the server hangs: %w; want store.ErrUnavailable or context.DeadlineExceeded", parallel, err)
+			return false, fmt.Errorf("one of many Swaps while the server hangs: %w; want store.ErrUnavailable or context.DeadlineExceeded", err)
 		}
 		return true, nil
 	})
@@ -206,12 +211,15 @@ func (o *outage) testCancel(t *testing.T) {
 	key := give(t, o.s, val)[0]
 	o.proxy.Hang(true)
 	defer o.proxy.Hang(false)
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
 	begun := time.Now()
-	_, _, err := o.s.Get(ctx, key)
-	if err == nil || time.Since(begun) > 100*time.Millisecond+slack {
-		t.Errorf("Get of a hanging server whose context was cancelled after 100ms: %v after %v", err, time.Since(begun))
+	err := o.call(t, "Get", func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		_, _, err := o.s.Get(ctx, key)
+		return err
+	})
+	if took := time.Since(begun); err == nil || took >= callTime {
+		t.Errorf("Get of a hanging server whose context was cancelled after 100ms: %v after %v", err, took)
 	}
 	o.proxy.Hang(false)
 	o.recovers(t, key, val)
