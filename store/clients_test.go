@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -77,16 +76,6 @@ func TestMemoryPutAndRemove(t *testing.T) {
 	}
 	if _, err := m.Client(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("after Remove: %v", err)
-	}
-}
-
-func TestMemoryClientContext(t *testing.T) {
-	c, _ := NewClient("a")
-	m, _ := NewMemory(c)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := m.Client(ctx, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
 	}
 }
 

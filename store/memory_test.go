@@ -193,30 +193,6 @@ func TestMemoryCreatedIsThereThoughExpired(t *testing.T) {
 	}
 }
 
-// A success promises the later of both expiries, whoever asked first.
-func TestMemoryIdempotentSuccessKeepsLaterExpiry(t *testing.T) {
-	ctx := t.Context()
-	for _, again := range []string{"Create", "Swap"} {
-		c := &clock{now: testNow}
-		m := &Memory{Now: c.Now}
-		mustCreate(t, m, "k", testNow.Add(time.Second))
-		for _, exp := range []time.Time{testNow.Add(time.Hour), testNow} {
-			if again == "Create" {
-				_, _ = m.Create(ctx, "k", []byte("v"), exp)
-			} else {
-				_, _ = m.Swap(ctx, "k", []byte("old"), []byte("v"), exp)
-			}
-		}
-		c.advance(time.Hour)
-		for i := range 1000 {
-			mustCreate(t, m, fmt.Sprint(i), testNow.Add(2*time.Hour))
-		}
-		if _, ok, _ := m.Get(ctx, "k"); !ok {
-			t.Errorf("%s: collected before the later expiry", again)
-		}
-	}
-}
-
 func TestMemoryCollectsAtMostTwoPerCreate(t *testing.T) {
 	const n = 200_000
 	c := &clock{now: testNow}

@@ -46,7 +46,7 @@ type outage struct {
 	direct, s store.State
 }
 
-// timely makes one call of each kind, and expects that none takes longer than it
+// timely makes one call of each kind, all at once, and expects that none takes longer than it
 // was given.
 func (o *outage) timely(t *testing.T, key string, val []byte) map[string]error {
 	t.Helper()
@@ -62,10 +62,18 @@ func (o *outage) timely(t *testing.T, key string, val []byte) map[string]error {
 	if m, ok := o.s.(store.MultiGetter); ok {
 		ops["GetMany"] = func(ctx context.Context) error { _, err := m.GetMany(ctx, []string{key, key + "2"}); return err }
 	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
 	errs := make(map[string]error)
 	for name, op := range ops {
-		errs[name] = o.call(t, name, op)
+		wg.Go(func() {
+			err := o.call(t, name, op)
+			mu.Lock()
+			defer mu.Unlock()
+			errs[name] = err
+		})
 	}
+	wg.Wait()
 	return errs
 }
 
