@@ -214,20 +214,21 @@ func (o *outage) testHangManyCalls(t *testing.T) {
 	o.recovers(t, key, val)
 }
 
+// testCancel: a driver that looks at deadlines alone may take until then.
 func (o *outage) testCancel(t *testing.T) {
 	val := []byte("x")
 	key := give(t, o.s, val)[0]
 	o.proxy.Hang(true)
 	defer o.proxy.Hang(false)
-	begun := time.Now()
-	err := o.call(t, "Get", func(ctx context.Context) error {
+	err := o.call(t, "Get whose context was cancelled", func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
 		time.AfterFunc(100*time.Millisecond, cancel)
 		_, _, err := o.s.Get(ctx, key)
 		return err
 	})
-	if took := time.Since(begun); err == nil || took >= callTime {
-		t.Errorf("Get of a hanging server whose context was cancelled after 100ms: %v after %v", err, took)
+	if !unavailable(err) && !errors.Is(err, context.Canceled) {
+		t.Errorf("Get of a hanging server whose context was cancelled: %v; want an error that is store.ErrUnavailable or context.Canceled", err)
 	}
 	o.proxy.Hang(false)
 	o.recovers(t, key, val)
