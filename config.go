@@ -384,7 +384,7 @@ func (c *HandlerConfig) setDefaults() {
 		c.Grants = []grant.Grant{grant.ClientCredentials{}}
 	}
 	if c.State == nil {
-		c.State = new(store.Memory)
+		c.State = &store.Memory{Now: c.Now} // one clock: an entry that another calls old is collected
 	}
 	if c.Tokens == nil {
 		c.Tokens = JWT{}
