@@ -2,6 +2,7 @@ package tokenbooth
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -380,5 +381,23 @@ func TestT8_ConfigErrorsHide(t *testing.T) {
 	_, err := NewKeyRing(Key{Material: secret}, Key{Material: []byte(secret)}, Key{Algorithm: "ES256", Material: []byte(secret + secret + secret)})
 	if err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A store that goes by another clock than the handler's collects what lives.
+func TestDefaultStateHasTheHandlersClock(t *testing.T) {
+	then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	c := HandlerConfig{Now: func() time.Time { return then }}
+	_ = c.validate()
+	for i := range 200 {
+		key := fmt.Sprint(i)
+		if ok, err := c.State.Create(t.Context(), key, []byte("x"), then.Add(time.Minute)); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	for i := range 200 {
+		if _, ok, err := c.State.Get(t.Context(), fmt.Sprint(i)); !ok || err != nil {
+			t.Fatalf("entry %d is gone: %v", i, err)
+		}
 	}
 }
