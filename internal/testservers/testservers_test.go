@@ -18,24 +18,25 @@ import (
 
 // A kind is an engine and how to write and read one value with its own client.
 type kind struct {
-	start func(dir string) (*Server, error)
-	write func(t *testing.T, s *Server)
-	read  func(t *testing.T, s *Server) string
+	engine engine
+	start  func(dir string) (*Server, error)
+	write  func(t *testing.T, s *Server)
+	read   func(t *testing.T, s *Server) string
 }
 
 var kinds = map[string]kind{
 	"postgres": {
-		StartPostgres,
+		postgres, StartPostgres,
 		func(t *testing.T, s *Server) { psql(t, s, "CREATE TABLE kept AS SELECT 'kept'::text AS v") },
 		func(t *testing.T, s *Server) string { return psql(t, s, "SELECT v FROM kept") },
 	},
 	"mysql": {
-		StartMySQL,
+		mysql, StartMySQL,
 		func(t *testing.T, s *Server) { mariadb(t, s, "CREATE TABLE kept AS SELECT 'kept' AS v") },
 		func(t *testing.T, s *Server) string { return mariadb(t, s, "SELECT v FROM kept") },
 	},
 	"redis": {
-		StartRedis,
+		redis, StartRedis,
 		func(t *testing.T, s *Server) { redisCommand(t, s, "SET kept kept") },
 		func(t *testing.T, s *Server) string { return redisCommand(t, s, "GET kept") },
 	},
@@ -90,10 +91,15 @@ func redisCommand(t *testing.T, s *Server, command string) string {
 	return lines.Text()
 }
 
-func eachKind(t *testing.T, f func(t *testing.T, k kind, s *Server)) {
+func eachKind(t *testing.T, fast bool, f func(t *testing.T, k kind, s *Server)) {
 	for name, k := range kinds {
 		t.Run(name, func(t *testing.T) {
-			s, err := k.start(t.TempDir())
+			t.Parallel()
+			begin := k.start
+			if fast {
+				begin = func(dir string) (*Server, error) { return start(k.engine, dir, true) }
+			}
+			s, err := begin(t.TempDir())
 			skipOrFail(t, err)
 			t.Cleanup(func() {
 				if err := s.Kill(); err != nil {
@@ -146,7 +152,7 @@ func mustBeGone(t *testing.T, pids []int) {
 }
 
 func TestServersKeepTheirData(t *testing.T) {
-	eachKind(t, func(t *testing.T, k kind, s *Server) {
+	eachKind(t, false, func(t *testing.T, k kind, s *Server) {
 		was := s.Addr()
 		k.write(t, s)
 		if s.engine == redis {
@@ -177,7 +183,7 @@ func TestServersKeepTheirData(t *testing.T) {
 }
 
 func TestServersPause(t *testing.T) {
-	eachKind(t, func(t *testing.T, k kind, s *Server) {
+	eachKind(t, true, func(t *testing.T, k kind, s *Server) {
 		k.write(t, s)
 		mustDo(t, "Pause", s.Pause())
 		if s.engine.ready(s, s.process.Pid) {
@@ -261,7 +267,7 @@ func TestServersEndWithAKilledProcess(t *testing.T) {
 func beKilled(t *testing.T, dir string) {
 	for name, k := range kinds {
 		for _, still := range []bool{false, true} {
-			s, err := k.start(filepath.Join(dir, fmt.Sprint(name, still)))
+			s, err := start(k.engine, filepath.Join(dir, fmt.Sprint(name, still)), true)
 			if errors.Is(err, ErrNotInstalled) {
 				continue
 			}
