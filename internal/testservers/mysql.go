@@ -42,7 +42,7 @@ func (mysqlEngine) prepare(s *Server) error {
 	}
 	if install, ok := find("mariadb-install-db"); ok {
 		// A process that is killed loses nothing of what was not synced.
-		return s.do(install, "--no-defaults", "--datadir="+s.data, "--skip-test-db", "--innodb-flush-method=nosync")
+		return s.do(install, "--no-defaults", "--datadir="+s.data, "--skip-test-db", "--innodb-flush-method=nosync", withoutAIO)
 	}
 	binary, _ := mysqlBinary()
 	return s.do(binary, "--no-defaults", "--initialize-insecure", "--datadir="+s.data)
@@ -56,13 +56,17 @@ func (mysqlEngine) command(s *Server) []string {
 		binary, "--no-defaults", "--datadir=" + s.data, "--port=" + strconv.Itoa(s.port),
 		"--bind-address=127.0.0.1", "--skip-name-resolve", "--init-file=" + s.initFile(), "--loose-mysqlx=0",
 		"--socket=mysql.sock", // in the data directory, however long that is
-		"--pid-file=" + mysqlPidFile(s),
+		"--pid-file=" + mysqlPidFile(s), withoutAIO,
 	}
 	if s.fast {
 		args = append(args, "--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite")
 	}
 	return args
 }
+
+// withoutAIO: what the kernel has for asynchronous writes is little, and shared by
+// all servers of a user.
+const withoutAIO = "--innodb-use-native-aio=0"
 
 func mysqlPidFile(s *Server) string { return filepath.Join(s.data, "server.pid") }
 

@@ -290,6 +290,6 @@ func tail(file string) string {
 }
 
 func end(b []byte) []byte {
-	const most = 2000
+	const most = 8000
 	return b[max(0, len(b)-most):]
 }
