@@ -79,11 +79,16 @@ func makeKeysNamed(n int) []string {
 func keyWriter() func(i uint64) string {
 	buf := []byte("client-00000000")
 	return func(i uint64) string {
-		for at := len(buf) - 1; at > 6; at-- {
-			buf[at] = "0123456789abcdef"[i&15]
-			i >>= 4
-		}
+		writeHex(buf[7:], i)
 		return unsafe.String(&buf[0], len(buf))
+	}
+}
+
+// writeHex writes i over all of b, as %0*x does.
+func writeHex(b []byte, i uint64) {
+	for at := len(b) - 1; at >= 0; at-- {
+		b[at] = "0123456789abcdef"[i&15]
+		i >>= 4
 	}
 }
 

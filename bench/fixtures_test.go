@@ -63,9 +63,13 @@ func makeKeys() map[string]signingKey {
 }
 
 // payload is an RFC 9068 access token's claims, as one would have them.
-var payload = fmt.Appendf(nil,
-	`{"iss":%q,"sub":%q,"aud":%q,"client_id":%q,"scope":%q,"iat":%d,"exp":%d,"jti":"AAECAwQFBgcICQoLDA0ODw"}`,
-	issuer, clientID, audience, clientID, scope, time.Now().Unix(), time.Now().Add(24*time.Hour).Unix())
+var payload = payloadNamed("AAECAwQFBgcICQoLDA0ODw")
+
+func payloadNamed(id string) []byte {
+	return fmt.Appendf(nil,
+		`{"iss":%q,"sub":%q,"aud":%q,"client_id":%q,"scope":%q,"iat":%d,"exp":%d,"jti":%q}`,
+		issuer, clientID, audience, clientID, scope, time.Now().Unix(), time.Now().Add(24*time.Hour).Unix(), id)
+}
 
 // bearer is one valid token for each algorithm.
 var bearer = makeTokens()
@@ -73,11 +77,15 @@ var bearer = makeTokens()
 func makeTokens() map[string]string {
 	tokens := map[string]string{}
 	for _, alg := range algs {
-		input := append(encodedHeader(alg), base64.RawURLEncoding.EncodeToString(payload)...)
-		signature := rawSigner(alg)(nil, input)
-		tokens[alg] = string(input) + "." + base64.RawURLEncoding.EncodeToString(signature)
+		tokens[alg] = signed(alg, payload)
 	}
 	return tokens
+}
+
+func signed(alg string, payload []byte) string {
+	input := append(encodedHeader(alg), base64.RawURLEncoding.EncodeToString(payload)...)
+	signature := rawSigner(alg)(nil, input)
+	return string(input) + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 // encodedHeader is a JWT's first part and the dot after it.
@@ -95,10 +103,11 @@ func tokenForm(secret string) string {
 	}.Encode()
 }
 
-func tokenCall(secret string) *call {
+func tokenCall(secret string) *call { return formCall(tokenForm(secret)) }
+
+func formCall(form string) *call {
 	r := httptest.NewRequest(http.MethodPost, "/token", nil)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	form := tokenForm(secret)
 	r.ContentLength = int64(len(form))
 	return newCall(r, form)
 }

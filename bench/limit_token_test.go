@@ -18,7 +18,7 @@ import (
 // "floor" answers a constant and shows what is left of net/http itself.
 func init() {
 	tokenEndpoints = append(tokenEndpoints,
-		tokenEndpoint{"floor", []string{"ES256"}, func(string) http.Handler { return http.HandlerFunc(floorToken) }},
+		tokenEndpoint{"floor", []string{"ES256", "HS256"}, func(string) http.Handler { return http.HandlerFunc(floorToken) }},
 		tokenEndpoint{"limit", algs, newLimitToken},
 		tokenEndpoint{"limit-tight", algs, newTightToken},
 	)

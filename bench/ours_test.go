@@ -40,6 +40,8 @@ func init() {
 	}})
 }
 
+var ourLogger = slog.New(slog.NewTextHandler(io.Discard, nil))
+
 var neverReached = store.Rate{PerSecond: perSecond, Burst: keysBurst}
 
 func ourConfig(alg string) tokenbooth.HandlerConfig {
@@ -54,7 +56,7 @@ func ourConfig(alg string) tokenbooth.HandlerConfig {
 			Rate:    &neverReached,
 		})),
 		Keys:   ourKeys(alg, signingKeys[alg].private),
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: ourLogger,
 		Events: countEvent,
 	}
 }
@@ -77,6 +79,8 @@ func newOurBareGuard(alg string) func(http.Handler) http.Handler {
 		Audience: audience,
 		Keys:     ourKeys(alg, signingKeys[alg].public),
 		Limiter:  tokenbooth.Unlimited{},
+		Logger:   ourLogger,
+		Events:   countEvent,
 	})).Require()
 }
 
