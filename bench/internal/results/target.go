@@ -138,14 +138,14 @@ func (run *Run) judge(t *target) Outcome {
 	o := Outcome{target: *t}
 	table := run.find(t.Table)
 	ours, yard, limit := run.rows(t, table)
-	if ours == nil || t.Yard != "" && yard == nil || limit == nil {
+	if ours == nil || ours == yard || t.Yard != "" && yard == nil || limit == nil {
 		return o
 	}
 	of := func(r *Row) []float64 { return r.Values[t.Unit] }
 	o.Measured = true
 	o.Value = Median(of(ours))
 	o.OursX = Median(Ratios(of(ours), of(limit)))
-	if peer := bestPeer(t, table); peer != nil {
+	if peer := bestPeer(t, table, limit); peer != nil {
 		o.BestPeer, o.PeerX = peer.Name, Median(Ratios(of(peer), of(limit)))
 		o.PeerRatio = t.ratio(of(peer), yard)
 	}
@@ -201,8 +201,8 @@ func (t *target) ratio(of []float64, yard *Row) float64 {
 	return Median(Ratios(of, yard.Values[t.Unit]))
 }
 
-// bestPeer is the cheapest of those that other people made.
-func bestPeer(t *target, table *Table) *Row {
+// bestPeer is the cheapest of those that other people made, beside the limit.
+func bestPeer(t *target, table *Table, limit *Row) *Row {
 	if t.Peer == noPeer {
 		return nil
 	}
@@ -210,12 +210,13 @@ func bestPeer(t *target, table *Table) *Row {
 		return table.Row(t.Peer)
 	}
 	var best *Row
+	least := math.Inf(1)
 	for _, r := range table.Rows {
 		if slices.ContainsFunc([]string{"ours", "limit", "floor", "jose-alone"}, func(p string) bool { return strings.HasPrefix(r.Name, p) }) {
 			continue
 		}
-		if best == nil || Median(r.Values[t.Unit]) < Median(best.Values[t.Unit]) {
-			best = r
+		if x := Median(Ratios(r.Values[t.Unit], limit.Values[t.Unit])); x < least {
+			best, least = r, x
 		}
 	}
 	return best
