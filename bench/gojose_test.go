@@ -69,7 +69,7 @@ func naiveToken(sign func() (string, error)) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		json.NewEncoder(w).Encode(tokenAnswer{token, "Bearer", int64(lifetime / time.Second)})
+		_ = json.NewEncoder(w).Encode(tokenAnswer{token, "Bearer", int64(lifetime / time.Second)})
 	})
 }
 

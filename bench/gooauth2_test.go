@@ -39,7 +39,7 @@ func goOAuth2JWT(alg string) oauth2.AccessGenerate {
 
 func newGoOAuth2(generate oauth2.AccessGenerate, tokens oauth2.TokenStore) http.Handler {
 	clients := store.NewClientStore()
-	clients.Set(clientID, &models.Client{ID: clientID, Secret: clientSecret, UserID: clientID})
+	must(0, clients.Set(clientID, &models.Client{ID: clientID, Secret: clientSecret, UserID: clientID}))
 
 	manager := manage.NewManager()
 	manager.MapAccessGenerate(generate)

@@ -25,7 +25,7 @@ func overLoopback(b *testing.B, h http.Handler, request string, want, concurrenc
 		b.Fatal(err)
 	}
 	server := &http.Server{Handler: h}
-	go server.Serve(listener)
+	go func() { _ = server.Serve(listener) }()
 	defer server.Close()
 
 	clients := make([]*client, concurrency)

@@ -20,7 +20,7 @@ func newMCPGuard(alg string) func(http.Handler) http.Handler {
 	verify := func(_ context.Context, raw string, _ *http.Request) (*auth.TokenInfo, error) {
 		claims, err := parse(raw)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %v", auth.ErrInvalidToken, err)
+			return nil, fmt.Errorf("%w: %w", auth.ErrInvalidToken, err)
 		}
 		return &auth.TokenInfo{
 			Scopes:     strings.Fields(claims.Scope),

@@ -33,7 +33,7 @@ func main() {
 }
 
 func write(from, docs string) error {
-	file, err := os.Open(from) //nolint:gosec // the caller names it
+	file, err := os.Open(from)
 	if err != nil {
 		return err
 	}
@@ -43,17 +43,17 @@ func write(from, docs string) error {
 		return err
 	}
 	page := filepath.Join(docs, "performance.md")
-	text, err := os.ReadFile(page) //nolint:gosec // the caller names it
+	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
 	if text, err = replace(text, run); err != nil {
 		return fmt.Errorf("%s: %w", page, err)
 	}
-	if err := os.WriteFile(page, text, 0o644); err != nil { //nolint:gosec // a page to be read
+	if err := os.WriteFile(page, text, 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(docs, "performance.svg"), plot(run), 0o644) //nolint:gosec // as above
+	return os.WriteFile(filepath.Join(docs, "performance.svg"), plot(run), 0o644)
 }
 
 // replace puts the run between the markers.

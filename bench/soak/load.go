@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -140,17 +141,21 @@ func (l *load) direct(path, token, form string) *httptest.ResponseRecorder {
 }
 
 func strangersForm() string {
-	return url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {fmt.Sprintf("stranger-%x", rand.Uint64())}, "client_secret": {"x"},
-	}.Encode()
+	return form("grant_type", "client_credentials", "client_id", fmt.Sprintf("stranger-%x", rand.Uint64()), "client_secret", "x")
 }
 
 func machineForm(secret string, pairs ...string) string {
-	form := url.Values{"client_id": {"machine"}, "client_secret": {secret}}
-	for i := 0; i < len(pairs); i += 2 {
-		form.Set(pairs[i], pairs[i+1])
+	return form(append(pairs, "client_id", "machine", "client_secret", secret)...)
+}
+
+func appForm(pairs ...string) string { return form(append(pairs, "client_id", "app")...) }
+
+func form(pairs ...string) string {
+	values := url.Values{}
+	for pair := range slices.Chunk(pairs, 2) {
+		values.Set(pair[0], pair[1])
 	}
-	return form.Encode()
+	return values.Encode()
 }
 
 // A census is what lives.
@@ -175,9 +180,9 @@ func (l *load) live() census {
 // and counts what is left.
 func (l *load) settle() (census, error) {
 	l.stepOn(40 * 24 * time.Hour) // revocations of everything of a user are kept for a month
-	form := machineForm(l.secret, "grant_type", "client_credentials", "scope", "read")
+	issue := machineForm(l.secret, "grant_type", "client_credentials", "scope", "read")
 	for range 50_000 { // each collects two, and is collected by one of the next
-		if got := l.direct("/opaque/token", "", form); got.Code != http.StatusOK {
+		if got := l.direct("/opaque/token", "", issue); got.Code != http.StatusOK {
 			return census{}, fmt.Errorf("collecting: status %d: %s", got.Code, got.Body)
 		}
 		l.stepOn(time.Minute)

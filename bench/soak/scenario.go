@@ -101,14 +101,6 @@ func machine(prefix string) func(*play) {
 	}
 }
 
-func appForm(pairs ...string) string {
-	form := url.Values{"client_id": {"app"}}
-	for i := 0; i < len(pairs); i += 2 {
-		form.Set(pairs[i], pairs[i+1])
-	}
-	return form.Encode()
-}
-
 // person signs in, renews tokens, and loses them in one of four ways.
 func person(prefix string) func(*play) {
 	return func(p *play) {
@@ -172,7 +164,7 @@ func (p *play) signIn(prefix, user string) (code, verifier string) {
 		user = "nobody"
 	}
 	cookie, _, _ := strings.Cut(page.header.Get("Set-Cookie"), ";")
-	a, err := p.send(http.MethodPost, prefix+"/authorize", "", url.Values{"ticket": {page.body}, "username": {user}}.Encode(),
+	a, err := p.send(http.MethodPost, prefix+"/authorize", "", form("ticket", page.body, "username", user),
 		http.Header{"Cookie": {cookie}})
 	back, _ := url.Parse(p.expect("sign in", a, err, 303).header.Get("Location"))
 	p.check(back.Query().Has("code") == (user != "nobody"), "sent back to "+back.String())
@@ -212,7 +204,7 @@ func forged(p *play) {
 func brokenOff(p *play) { p.err = p.breakOff() }
 
 func throttled(p *play) {
-	p.ask("/jwt/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {"slow"}, "client_secret": {p.secret}}.Encode(), 200, 429)
+	p.ask("/jwt/token", form("grant_type", "client_credentials", "client_id", "slow", "client_secret", p.secret), 200, 429)
 }
 
 func documents(p *play) {

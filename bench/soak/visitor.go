@@ -49,7 +49,7 @@ func (v *visitor) get(path, token string) (*answer, error) {
 }
 
 func (v *visitor) send(method, path, token, body string, header http.Header) (*answer, error) {
-	r, err := http.NewRequest(method, v.base+path, strings.NewReader(body)) //nolint:noctx // the client has a timeout
+	r, err := http.NewRequest(method, v.base+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
