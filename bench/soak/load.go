@@ -187,9 +187,9 @@ func (l *load) settle() (census, error) {
 		}
 		l.stepOn(time.Minute)
 	}
-	l.client.CloseIdleConnections()
 	n, since := runtime.NumGoroutine(), time.Now()
 	for time.Since(since) < 2*time.Second {
+		l.client.CloseIdleConnections() // again, for one that was still being dialled
 		time.Sleep(50 * time.Millisecond)
 		if now := runtime.NumGoroutine(); now != n {
 			n, since = now, time.Now()

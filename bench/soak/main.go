@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 	"time"
 )
@@ -63,7 +64,9 @@ func run(ctx context.Context, length time.Duration, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "at the end        %v\n%v\n", after, l)
-
+	if after.goroutines > before.goroutines {
+		_ = pprof.Lookup("goroutine").WriteTo(out, 1)
+	}
 	return errors.Join(compare(before, after), l.wrong())
 }
 
