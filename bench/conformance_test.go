@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // What is measured must be the job: every endpoint's token verifies and every
@@ -174,5 +175,41 @@ func TestOneSignerManyGoroutines(t *testing.T) {
 			})
 		}
 		all.Wait()
+	}
+}
+
+// TestOursHasAllOn: what is measured issues under limits, tells events, forbids
+// caching, and its guard knows at once what was revoked.
+func TestOursHasAllOn(t *testing.T) {
+	config := ourConfig("HS256")
+	record := *must(config.Clients.Client(t.Context(), clientID))
+	record.Rate = &store.Rate{PerSecond: 0.001, Burst: 1}
+	config.Clients = must(store.NewMemory(&record))
+	h := newOurs(config)
+
+	before := events.Load()
+	var body []byte
+	c := tokenCall(clientSecret)
+	c.sink.body = &body
+	if got := c.serve(h); got != http.StatusOK || c.sink.header.Get("Cache-Control") != "no-store" || events.Load() != before+1 {
+		t.Errorf("status %d, %v, %d events", got, c.sink.header, events.Load()-before)
+	}
+	if got := c.serve(h); got != http.StatusTooManyRequests {
+		t.Errorf("beyond the rate: status %d", got)
+	}
+
+	var answer tokenAnswer
+	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	guard := h.Guard().Require("read")(resource)
+	if got := bearerCall(answer.AccessToken).serve(guard); got != http.StatusNoContent {
+		t.Errorf("a good token: status %d", got)
+	}
+	if err := h.RevokeClient(t.Context(), clientID); err != nil {
+		t.Fatal(err)
+	}
+	if got := bearerCall(answer.AccessToken).serve(guard); got != http.StatusUnauthorized {
+		t.Errorf("a revoked token: status %d", got)
 	}
 }
