@@ -96,6 +96,8 @@ func (s *server) open() error {
 	}
 	remote, err := tokenbooth.NewGuard(tokenbooth.GuardConfig{
 		Issuer: s.base, JWKSURL: s.base + "/jwks.json", Clients: clients, Limiter: config.Limiter, Logger: config.Logger, Now: s.now,
+		// A connection kept alive would be there at one count and not at the next.
+		HTTPClient: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 	})
 	if err != nil {
 		return err
