@@ -1078,7 +1078,7 @@ func TestApprove_StateFails(t *testing.T) {
 func TestApprove_ReplyLost(t *testing.T) {
 	b := usNew(t)
 	lost := &usLostReplies{State: b.state}
-	b.Handler.state = boundedState{lost}
+	b.Handler.state = bounded(lost)
 	if code := b.code(t); lost.n != 1 || len(b.tokens(t, usRedeem(code)).AccessToken) == 0 {
 		t.Error("the code is lost")
 	}

@@ -84,9 +84,9 @@ func TestS2_StoreCallsAreBounded(t *testing.T) {
 		}},
 		{"state", func(c *HandlerConfig) { c.Tokens = Opaque{} }, func(b *epBooth) {
 			b.state.fail(func(ctx context.Context) (bool, error) { return false, wait(ctx) })
-			b.codec.(*opaqueCodec).state = gkState{b.state, func(ctx context.Context, _ string) ([]byte, bool, error) {
+			b.codec.(*opaqueCodec).state = bounded(gkState{b.state, func(ctx context.Context, _ string) ([]byte, bool, error) {
 				return nil, false, wait(ctx)
-			}}
+			}})
 		}},
 		{"limiter", nil, func(b *epBooth) {
 			limiter := gkLimiter(func(ctx context.Context, _ string, _ Limit) (Decision, error) {

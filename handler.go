@@ -30,7 +30,7 @@ type Handler struct {
 	addresses     *addresses
 	grants        map[string]grantEntry
 	codec         codec
-	state         store.State
+	state         *boundedState
 	keys          *KeyRing
 	lifetimes     grant.Lifetimes
 	defaultScopes []string
@@ -96,7 +96,7 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 		grants:        map[string]grantEntry{},
 		codec:         c.Tokens.codec(codecConfig{issuer: c.Issuer, audience: c.Audience, keys: c.Keys, state: c.State}),
 		keys:          c.Keys,
-		state:         boundedState{c.State},
+		state:         bounded(c.State),
 		lifetimes:     lifetimesOf(&c),
 		defaultScopes: slices.Clone(c.DefaultScopes),
 		limiter:       c.Limiter,

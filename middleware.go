@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/response"
-	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // A Guard lets requests with a good access token through to the handlers that it
@@ -25,7 +24,7 @@ type Guard struct {
 	codec       codec
 	clients     *clientCache
 	limiter     Limiter
-	state       store.State // nil where revocation cannot be known
+	state       *boundedState // nil where revocation cannot be known
 	leeway      time.Duration
 	now         func() time.Time
 
@@ -51,7 +50,7 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 		codec:       c.Tokens.codec(of),
 		clients:     &clientCache{clients: c.Clients, otherwise: c.Limit},
 		limiter:     c.Limiter,
-		state:       boundedOrNil(c.State),
+		state:       bounded(c.State),
 		leeway:      c.Leeway,
 		now:         c.Now,
 	}, nil

@@ -366,7 +366,7 @@ func TestB3_StateIsDown(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := gkNew(t, func(h *HandlerConfig) { h.Tokens, h.Formatter = Opaque{}, formatter })
 					token := b.mintFor(t, nil)
-					b.codec.(*opaqueCodec).state = gkState{b.state, c.get}
+					b.codec.(*opaqueCodec).state = bounded(gkState{b.state, c.get})
 					began := time.Now()
 					w := gkServe(t, b.Guard().Require(), gkRequest(token))
 					if w.Code != c.status || c.status == 503 && w.Header().Get("Retry-After") != "1" {

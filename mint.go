@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/tokenbooth/tokenbooth/internal/authz"
 )
 
 const maxSubject = 256 // bytes
@@ -49,15 +47,11 @@ func checkSubject(subject string) error {
 
 // bind gives the token what revocation is keyed on: its family, and the epochs
 // of its authorization, or the one of now where there is no authorization.
-func (h *Handler) bind(ctx context.Context, x *exchange) (err error) {
+func (h *Handler) bind(ctx context.Context, x *exchange) error {
 	if a := x.issue.Authorization; a != nil {
 		x.token.family = a.Family()
 		x.token.subjectEpoch, x.token.clientEpoch = a.Epochs()
 		return nil
 	}
-	x.token.clientEpoch, err = authz.Epoch(ctx, h.state, authz.ClientEpochKey(x.client.ID))
-	if err == nil && x.issue.User != nil {
-		x.token.subjectEpoch, err = authz.Epoch(ctx, h.state, authz.SubjectEpochKey(x.token.subject))
-	}
-	return err
+	return x.token.readEpochs(ctx, h.state)
 }

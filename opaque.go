@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/internal/authz"
-	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // Opaque is the [TokenFormat] of random access tokens that are looked up in the
@@ -50,13 +49,13 @@ func (o Opaque) codec(c codecConfig) codec {
 	if n == 0 {
 		n = 32
 	}
-	return &opaqueCodec{o.Prefix, n, c.state, authz.RealmOf(c.issuer, c.audience)}
+	return &opaqueCodec{o.Prefix, n, bounded(c.state), authz.RealmOf(c.issuer, c.audience)}
 }
 
 type opaqueCodec struct {
 	prefix string
 	bytes  int
-	state  store.State
+	state  *boundedState
 	realm  [8]byte
 }
 
@@ -70,7 +69,7 @@ func (o *opaqueCodec) mint(ctx context.Context, c *claims) (string, error) {
 	token := string(hex.AppendEncode([]byte(o.prefix), random))
 	key, id := tokenKey(token)
 	c.id = id
-	created, err := boundedState{o.state}.Create(ctx, key, o.encode(c), c.expires.Add(tokenSkew))
+	created, err := o.state.Create(ctx, key, o.encode(c), c.expires.Add(tokenSkew))
 	if err == nil && !created {
 		err = errors.New("tokenbooth: an opaque token was drawn twice")
 	}
@@ -88,7 +87,7 @@ func (o *opaqueCodec) verify(ctx context.Context, token string) (*claims, error)
 		return nil, errToken
 	}
 	key, id := tokenKey(token)
-	record, ok, err := boundedState{o.state}.Get(ctx, key)
+	record, ok, err := o.state.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}

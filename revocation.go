@@ -5,42 +5,96 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/internal/authz"
-	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // deniedKey is where it stands that one access token was revoked. It is named by
 // its identifier, never by its text, which has more than one spelling (T7).
 func deniedKey(id string) string { return "denied:" + id }
 
+const maxWatched = 4 // keys
+
+// watched returns where it stands whether a token was revoked: itself, everything
+// of its client, of its user if it is of one, and its family if it has one.
+func (c *claims) watched() []string {
+	keys := make([]string, 0, maxWatched)
+	keys = append(keys, deniedKey(c.id), authz.ClientEpochKey(c.clientID))
+	if !c.ownSubject() {
+		keys = append(keys, authz.SubjectEpochKey(c.subject))
+	}
+	if c.family != "" {
+		keys = append(keys, authz.Key(authz.Family([]byte(c.family))))
+	}
+	return keys
+}
+
+// ownSubject says that a client acts for itself.
+func (c *claims) ownSubject() bool {
+	id, ok := strings.CutPrefix(c.subject, clientSubjectPrefix)
+	return ok && id == c.clientID
+}
+
 // isRevoked says whether a token that is otherwise good was revoked: itself, its
 // family, or everything of its client or its subject. Without a State nothing
 // can be known of that.
-func isRevoked(ctx context.Context, state store.State, c *claims) (bool, error) {
-	if _, denied, err := state.Get(ctx, deniedKey(c.id)); err != nil || denied {
-		return denied, err
+func isRevoked(ctx context.Context, state *boundedState, c *claims) (bool, error) {
+	var room [maxWatched][]byte
+	keys := c.watched()
+	vals := room[:len(keys)]
+	if err := state.read(ctx, keys, vals); err != nil {
+		return false, err
 	}
-	if c.family != "" {
-		if live, err := isLive(ctx, state, c.family); err != nil || !live {
-			return !live, err
-		}
-	}
-	epoch, err := authz.Epoch(ctx, state, authz.ClientEpochKey(c.clientID))
-	if err != nil || c.clientEpoch < epoch {
+	epoch, err := storedEpoch(vals[1])
+	if err != nil || vals[0] != nil || c.clientEpoch < epoch {
 		return true, err
 	}
-	if c.subject == clientSubjectPrefix+c.clientID {
+	if vals = vals[2:]; !c.ownSubject() {
+		if epoch, err = storedEpoch(vals[0]); err != nil || c.subjectEpoch < epoch {
+			return true, err
+		}
+		vals = vals[1:]
+	}
+	if c.family == "" {
 		return false, nil
 	}
-	epoch, err = authz.Epoch(ctx, state, authz.SubjectEpochKey(c.subject))
-	return c.subjectEpoch < epoch, err
+	live, err := isLive(vals[0])
+	return !live, err
 }
 
-func isLive(ctx context.Context, state store.State, family string) (bool, error) {
-	rec, _, err := authz.Load(ctx, state, authz.Family([]byte(family)))
-	return rec != nil && rec.Phase == authz.Active, err
+// storedEpoch is 0 where nothing was ever revoked.
+func storedEpoch(stored []byte) (int64, error) {
+	if stored == nil {
+		return 0, nil
+	}
+	return authz.DecodeEpoch(stored)
+}
+
+func isLive(record []byte) (bool, error) {
+	if record == nil {
+		return false, nil
+	}
+	rec, err := authz.Decode(record)
+	return err == nil && rec.Phase == authz.Active, err
+}
+
+// readEpochs gives a token that belongs to no authorization the epochs of now.
+func (c *claims) readEpochs(ctx context.Context, state *boundedState) (err error) {
+	keys := []string{authz.ClientEpochKey(c.clientID)}
+	if !c.ownSubject() {
+		keys = append(keys, authz.SubjectEpochKey(c.subject))
+	}
+	var room [2][]byte
+	vals := room[:len(keys)]
+	if err = state.read(ctx, keys, vals); err != nil {
+		return err
+	}
+	if c.clientEpoch, err = storedEpoch(vals[0]); err == nil && len(vals) > 1 {
+		c.subjectEpoch, err = storedEpoch(vals[1])
+	}
+	return err
 }
 
 // deny revokes one access token until it would have ended anyway.

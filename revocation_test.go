@@ -126,7 +126,7 @@ func TestRevokeAll_StoreFails(t *testing.T) {
 func TestRevokeAll_ReplyLost(t *testing.T) {
 	b := usNew(t)
 	all := b.flow(t)
-	b.Handler.state = boundedState{&usLostReplies{State: b.state}}
+	b.Handler.state = bounded(&usLostReplies{State: b.state})
 	if err := b.RevokeSubject(t.Context(), "user-7"); err != nil {
 		t.Error(err)
 	}

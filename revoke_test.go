@@ -156,7 +156,7 @@ func TestRevoke_PublicClient(t *testing.T) {
 func TestRevoke_ReplyLost(t *testing.T) {
 	b := usNew(t)
 	all := b.flow(t)
-	b.Handler.state = boundedState{&usLostReplies{State: b.state}}
+	b.Handler.state = bounded(&usLostReplies{State: b.state})
 	b.revoke(t, "web", all.AccessToken)
 	b.live(t, all.AccessToken, false)
 }

@@ -746,7 +746,7 @@ func TestT5_OpaqueShapes(t *testing.T) {
 				h.Tokens, h.State = c.format, memory
 			})
 			good := b.mintFor(t, nil)
-			b.codec.(*opaqueCodec).state = gkState{memory, nil} // a read would panic
+			b.codec.(*opaqueCodec).state = bounded(gkState{memory, nil}) // a read would panic
 			digits := good[len(c.format.Prefix):]
 			for name, token := range map[string]string{
 				"upper case":     c.format.Prefix + strings.ToUpper(digits[:len(digits)-1]) + "A",
@@ -827,7 +827,7 @@ func TestT5_DamagedRecord(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatal("no record")
 	}
-	b.codec.(*opaqueCodec).state = gkState{memory, func(context.Context, string) ([]byte, bool, error) { return record, true, nil }}
+	b.codec.(*opaqueCodec).state = bounded(gkState{memory, func(context.Context, string) ([]byte, bool, error) { return record, true, nil }})
 	damaged := map[string][]byte{
 		"empty":         {},
 		"nil":           nil,

@@ -291,6 +291,10 @@ var mutants = []mutant{
 		"passes when the client store fails", ".", "TestB3_ClientStoreIsDown",
 	},
 	{
+		"B3", "state.go", `if len(got) != len(keys) {`, `if len(got) < 0 {`,
+		"passes when the state leaves out what it was asked for", ".", "TestB3_ManyUnknown",
+	},
+	{
 		"B4", "middleware.go", `next.ServeHTTP(w, r.WithContext(ContextWithPrincipal(r.Context(), &a.principal)))`, `next.ServeHTTP(w, r)`,
 		"keeps the identity to itself", ".", "TestB4_Context",
 	},
