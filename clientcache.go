@@ -12,6 +12,10 @@ const (
 	cacheLimit = 1 << 14                    // clients
 )
 
+// guardBucket is the kind of the guard's buckets, which are apart from the token
+// endpoint's.
+const guardBucket = "guard"
+
 // A clientCache remembers what the guard has to know of a client for a minute:
 // whether it is still there, its rate, and whether anybody can claim to be it.
 type clientCache struct {
@@ -24,7 +28,8 @@ type clientCache struct {
 type knownClient struct {
 	limit  Limit
 	public bool
-	gone   bool // disabled or removed
+	gone   bool   // disabled or removed
+	bucket string // its key, unless that is by address; empty where nothing is remembered
 
 	read, until time.Time // the time span for which this holds
 }
@@ -44,7 +49,7 @@ func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownC
 	if ok && !c.claim(id, now) {
 		return known, nil
 	}
-	fresh := knownClient{limit: c.otherwise, read: now, until: now.Add(cacheLife)}
+	fresh := knownClient{limit: c.otherwise, bucket: clientKey(guardBucket, id), read: now, until: now.Add(cacheLife)}
 	client, err := findClient(ctx, c.clients, id)
 	switch {
 	case err != nil && ok:

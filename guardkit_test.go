@@ -223,6 +223,12 @@ func gkStatus(t testing.TB, g *Guard, token string) int {
 	return gkServe(t, g.Require(), gkRequest(token)).Code
 }
 
+func verifyJWS(ctx context.Context, keys keyFinder, token, typ string) ([]byte, error) {
+	j := jwsVerifier{keys: keys, typ: typ}
+	p, err := j.verify(ctx, token)
+	return p.bytes, err
+}
+
 type gkDropped struct{}
 
 // gkDrop as a value removes the member.

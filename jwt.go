@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
-	"math"
-	"slices"
+	"hash/maphash"
 	"strings"
-	"time"
 
 	"github.com/go-jose/go-jose/v4/json" // minds case and refuses a member given twice
 )
@@ -19,17 +16,22 @@ type JWT struct{}
 func (JWT) validate() error { return nil }
 
 func (JWT) codec(c codecConfig) codec {
-	j := &jwtCodec{keys: c.keys, finder: c.keys, issuer: c.issuer, audience: c.audience}
+	j := &jwtCodec{
+		keys: c.keys, jws: jwsVerifier{keys: c.keys, typ: "at+jwt"}, issuer: c.issuer, audience: c.audience,
+		watches: c.state != nil, seen: tokenCache{seed: maphash.MakeSeed()},
+	}
 	if c.remote != nil {
-		j.finder = c.remote
+		j.jws.keys = c.remote
 	}
 	return j
 }
 
 type jwtCodec struct {
-	keys             *KeyRing  // to sign with
-	finder           keyFinder // to verify with
+	keys             *KeyRing // to sign with
+	jws              jwsVerifier
 	issuer, audience string
+	watches          bool // there is a State, where it stands what was revoked
+	seen             tokenCache
 }
 
 // jwtClaims are the claims of RFC 9068 §2.2 as they are written.
@@ -71,87 +73,62 @@ func randomID() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// readClaims are the claims as they may be written by somebody else.
-type readClaims struct {
-	Issuer    string          `json:"iss"`
-	Subject   string          `json:"sub"`
-	Audience  json.RawMessage `json:"aud"`
-	ClientID  string          `json:"client_id"`
-	Scope     string          `json:"scope"`
-	Username  string          `json:"username"`
-	ReadOnly  bool            `json:"read_only"`
-	IssuedAt  *float64        `json:"iat"`
-	Expires   *float64        `json:"exp"`
-	NotBefore *float64        `json:"nbf"`
-	ID        string          `json:"jti"`
-
-	Family       string `json:"fam"`
-	SubjectEpoch int64  `json:"sep"`
-	ClientEpoch  int64  `json:"cep"`
-}
-
+// verify reads a token, or remembers what was read. The key has to be in use at
+// each request.
 func (j *jwtCodec) verify(ctx context.Context, token string) (*claims, error) {
-	if len(token) > maxToken || strings.Count(token, ".") != 2 {
+	if len(token) > maxToken {
 		return nil, errToken
 	}
-	payload, err := verifyJWS(ctx, j.finder, token, "at+jwt")
+	seen, hash := j.seen.get(token)
+	if seen != nil {
+		key, known, err := j.jws.keys.find(ctx, seen.keyID)
+		if err != nil {
+			return nil, err
+		}
+		if known && key.is(&seen.key) {
+			return &seen.claims, nil
+		}
+	}
+	signed, err := j.jws.verify(ctx, token)
 	if err != nil {
 		return nil, err
 	}
-	var r readClaims
-	if json.Unmarshal(payload, &r) != nil {
-		return nil, errToken
-	}
-	return j.check(&r)
-}
-
-func (j *jwtCodec) check(r *readClaims) (*claims, error) {
-	if r.Issuer != j.issuer || !names(r.Audience, j.audience) || r.Subject == "" || r.ID == "" {
-		return nil, errToken
-	}
-	if r.ClientID == "" || len(r.ClientID) > maxClientID || !clean(r.ClientID) {
-		return nil, errToken
-	}
-	issued, err1 := numericDate(r.IssuedAt)
-	expires, err2 := numericDate(r.Expires)
-	if err1 != nil || err2 != nil {
-		return nil, errToken
-	}
-	c := &claims{
-		subject: r.Subject, clientID: r.ClientID, username: r.Username, scope: r.Scope, id: r.ID,
-		issued: issued, expires: expires, readOnly: r.ReadOnly,
-		subjectEpoch: r.SubjectEpoch, clientEpoch: r.ClientEpoch,
-	}
-	family, err := base64.RawURLEncoding.DecodeString(r.Family)
-	if err != nil || len(family) != 0 && len(family) != 16 {
-		return nil, errToken
-	}
-	c.family = string(family)
-	if r.NotBefore != nil {
-		if c.notBefore, err1 = numericDate(r.NotBefore); err1 != nil {
+	said, ok := readPlainClaims(string(signed.bytes))
+	if !ok {
+		if said, ok = readClaims(signed.bytes); !ok {
 			return nil, errToken
 		}
 	}
-	return c, nil
+	seen = &seenToken{hash: hash, keyID: signed.keyID, key: signed.key, bytes: len(token) + len(signed.bytes) + cacheEntryBytes}
+	if err := j.check(&seen.claims, &said); err != nil {
+		return nil, err
+	}
+	if j.watches {
+		seen.claims.watching = seen.claims.watched()
+	}
+	seen.text = strings.Clone(token) // a framework may use its memory for the next request
+	j.seen.put(seen)
+	return &seen.claims, nil
 }
 
-// names says whether aud, a string or an array of strings, holds the audience.
-func names(aud json.RawMessage, audience string) bool {
-	var one string
-	if json.Unmarshal(aud, &one) == nil {
-		return one == audience
+func (j *jwtCodec) check(c *claims, r *saidClaims) error {
+	if r.issuer != j.issuer || !r.names(j.audience) || r.subject == "" || r.id == "" {
+		return errToken
 	}
-	var many []string
-	if json.Unmarshal(aud, &many) != nil {
-		return false
+	if r.clientID == "" || len(r.clientID) > maxClientID || !clean(r.clientID) {
+		return errToken
 	}
-	return slices.Contains(many, audience)
-}
-
-func numericDate(n *float64) (time.Time, error) {
-	if n == nil || math.IsNaN(*n) || *n < 0 || *n > 1<<40 {
-		return time.Time{}, errors.New("not a date")
+	if r.issued.IsZero() || r.expires.IsZero() {
+		return errToken
 	}
-	whole, fraction := math.Modf(*n)
-	return time.Unix(int64(whole), int64(fraction*1e9)), nil
+	family, err := base64.RawURLEncoding.DecodeString(r.family)
+	if err != nil || len(family) != 0 && len(family) != 16 {
+		return errToken
+	}
+	*c = claims{
+		subject: r.subject, clientID: r.clientID, username: r.username, scope: r.scope, id: r.id,
+		issued: r.issued, notBefore: r.notBefore, expires: r.expires, readOnly: r.readOnly,
+		family: string(family), subjectEpoch: r.subjectEpoch, clientEpoch: r.clientEpoch,
+	}
+	return nil
 }

@@ -84,7 +84,9 @@ func (g *Guard) AllowReadOnlyWrites() *Guard {
 // gets the identity from [PrincipalFrom]. It panics for what can be no scope
 // (RFC 6749 §3.3), as an empty string, since no route should open by a slip.
 func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
-	return g.middleware(all(scopes))
+	checkNames(scopes)
+	scopes = slices.Clone(scopes)
+	return g.middleware(func(held string) string { return lacking(held, scopes) })
 }
 
 // RequireAny is [Guard.Require] for any one of the scopes. It panics without one.
@@ -92,28 +94,29 @@ func (g *Guard) RequireAny(scopes ...string) func(http.Handler) http.Handler {
 	if len(scopes) == 0 {
 		panic("tokenbooth: RequireAny without a scope lets nobody through: name one, or use Require")
 	}
-	needs := all(scopes)
-	return g.middleware(func(p *Principal) string {
-		missing := needs(p)
-		if strings.Count(missing, " ") == len(scopes)-1 && missing != "" {
-			return missing
+	checkNames(scopes)
+	all := strings.Join(scopes, " ")
+	return g.middleware(func(held string) string {
+		for rest := all; rest != ""; {
+			var scope string
+			if scope, rest, _ = strings.Cut(rest, " "); holds(held, scope) {
+				return ""
+			}
 		}
-		return ""
+		return all
 	})
 }
 
-// all returns what finds those of the scopes that a principal lacks.
-func all(scopes []string) func(*Principal) string {
+func checkNames(scopes []string) {
 	for _, s := range scopes {
 		if !isScopeToken(s) {
 			panic(fmt.Sprintf("tokenbooth: %q is no scope: want visible ASCII without space, \" and \\ (RFC 6749 §3.3)", s))
 		}
 	}
-	scopes = slices.Clone(scopes)
-	return func(p *Principal) string { return lacking(p.Scope, scopes) }
 }
 
-func (g *Guard) middleware(lacks func(*Principal) string) func(http.Handler) http.Handler {
+// middleware takes what tells from the scopes held those that are lacking.
+func (g *Guard) middleware(lacks func(held string) string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			a := access{request: r}
@@ -125,7 +128,7 @@ func (g *Guard) middleware(lacks func(*Principal) string) func(http.Handler) htt
 			if g.conventions.QueryToken && len(r.Header["Authorization"]) == 0 {
 				w.Header().Set("Cache-Control", "private, no-store") // RFC 6750 §2.3
 			}
-			next.ServeHTTP(w, r.WithContext(ContextWithPrincipal(r.Context(), &a.principal)))
+			next.ServeHTTP(w, r.WithContext(&principalContext{r.Context(), a.principal}))
 		})
 	}
 }
@@ -134,8 +137,9 @@ func (g *Guard) middleware(lacks func(*Principal) string) func(http.Handler) htt
 // handlers are no http.Handler. The error is a [*response.Failure], which
 // [Guard.Refuse] answers.
 func (g *Guard) Check(r *http.Request, scopes ...string) (*Principal, error) {
+	checkNames(scopes)
 	a := access{request: r}
-	if err := g.admit(&a, all(scopes)); err != nil {
+	if err := g.admit(&a, func(held string) string { return lacking(held, scopes) }); err != nil {
 		f := failureOf(err, response.Guard)
 		g.reportRefusal(&a, f, f.Status)
 		return nil, f
@@ -154,16 +158,19 @@ func (g *Guard) Refuse(w http.ResponseWriter, err error) {
 type access struct {
 	request   *http.Request
 	now       time.Time
-	address   netip.Prefix
+	address   netip.Prefix // once it was asked for
+	located   bool
 	principal Principal
 	rate      http.Header // what tells the state of the limit; nil when there is nothing to tell
 }
 
 // admit decides about one request; a panic of the host's code is an error.
-func (g *Guard) admit(a *access, lacks func(*Principal) string) (err error) {
+func (g *Guard) admit(a *access, lacks func(held string) string) (err error) {
 	defer recovered(&err)
 	a.now = g.now()
-	a.address = g.addresses.of(a.request)
+	if len(a.request.Header["X-Forwarded-For"]) > 0 {
+		g.addressOf(a) // which warns where a proxy is not named, also of whom no limit by address counts
+	}
 	ctx := a.request.Context()
 	token, err := bearerToken(a.request, g.conventions.QueryToken)
 	if err != nil {
@@ -175,7 +182,7 @@ func (g *Guard) admit(a *access, lacks func(*Principal) string) (err error) {
 	if err := g.limit(ctx, a); err != nil {
 		return err
 	}
-	if missing := lacks(&a.principal); missing != "" {
+	if missing := lacks(a.principal.Scope); missing != "" {
 		f := response.Fail(response.ScopeLacking)
 		f.Scope = missing
 		return f
@@ -184,6 +191,14 @@ func (g *Guard) admit(a *access, lacks func(*Principal) string) (err error) {
 		return response.Fail(response.ReadOnly)
 	}
 	return nil
+}
+
+// addressOf is asked only where the address counts.
+func (g *Guard) addressOf(a *access) netip.Prefix {
+	if !a.located {
+		a.address, a.located = g.addresses.of(a.request), true
+	}
+	return a.address
 }
 
 func isRead(method string) bool {
@@ -229,7 +244,15 @@ func (g *Guard) limit(ctx context.Context, a *access) (err error) {
 	if known.gone {
 		return response.Fail(response.TokenInvalid)
 	}
-	key := bucketOf("guard", a.principal.ClientID, known.public || a.principal.ReadOnly, a.address)
+	if _, none := g.limiter.(Unlimited); none {
+		return known.limit.check()
+	}
+	key := known.bucket
+	if known.public || a.principal.ReadOnly {
+		key = anonKey(g.addressOf(a), guardBucket, a.principal.ClientID)
+	} else if key == "" {
+		key = clientKey(guardBucket, a.principal.ClientID)
+	}
 	d, err := take(ctx, g.limiter, key, known.limit)
 	if g.conventions.RateHeader != nil && d.Limit > 0 {
 		a.rate = http.Header{}
@@ -249,6 +272,6 @@ func (g *Guard) reportRefusal(a *access, f *response.Failure, status int) {
 	g.report(a.request.Context(), &Event{
 		Kind: kindOf(f), Time: a.now, Place: f.Place, Reason: f.Reason, Status: status,
 		ClientID: a.principal.ClientID, Subject: a.principal.Subject, TokenID: a.principal.TokenID,
-		Scope: f.Scope, Address: a.address, Err: f.Err,
+		Scope: f.Scope, Address: g.addressOf(a), Err: f.Err,
 	})
 }

@@ -39,6 +39,21 @@ func (p *Principal) IsClient() bool {
 
 type principalKey struct{}
 
+// A principalContext is what context.WithValue makes, and the value, in one.
+type principalContext struct {
+	context.Context
+	principal Principal
+}
+
+func (c *principalContext) Value(key any) any {
+	if _, ok := key.(principalKey); ok {
+		return &c.principal
+	}
+	return c.Context.Value(key)
+}
+
+func (c *principalContext) String() string { return "tokenbooth.ContextWithPrincipal" }
+
 // ContextWithPrincipal returns a context that carries p, for tests of handlers
 // that stand behind a guard.
 func ContextWithPrincipal(ctx context.Context, p *Principal) context.Context {

@@ -102,7 +102,7 @@ func rkNew(t testing.TB, serve func(*http.Request) (*http.Response, error), chan
 	return b
 }
 
-func (b *rkBooth) remote() *remoteKeys { return b.codec.(*jwtCodec).finder.(*remoteKeys) }
+func (b *rkBooth) remote() *remoteKeys { return b.codec.(*jwtCodec).jws.keys.(*remoteKeys) }
 
 // want serves a token of the key and checks the status.
 func (b *rkBooth) want(t testing.TB, when, token string, status int) {

@@ -42,7 +42,10 @@ func (c *claims) ownSubject() bool {
 // can be known of that.
 func isRevoked(ctx context.Context, state *boundedState, c *claims) (bool, error) {
 	var room [maxWatched][]byte
-	keys := c.watched()
+	keys := c.watching
+	if keys == nil {
+		keys = c.watched()
+	}
 	vals := room[:len(keys)]
 	if err := state.read(ctx, keys, vals); err != nil {
 		return false, err

@@ -240,7 +240,7 @@ func rkRetired(t *testing.T, r *rkRotation, keys []Key) {
 				t.Errorf("%s answered %d to %s, want %d", name, got, k.ID, want)
 			}
 		}
-		if remote, ok := guard.codec.(*jwtCodec).finder.(*remoteKeys); ok {
+		if remote, ok := guard.codec.(*jwtCodec).jws.keys.(*remoteKeys); ok {
 			if n := len(remote.known.Load().verifiers); n != 1 {
 				t.Errorf("%s knows %d keys", name, n)
 			}

@@ -42,7 +42,9 @@ func take(ctx context.Context, limiter Limiter, key string, l Limit) (Decision, 
 	if err := l.check(); err != nil {
 		return Decision{}, err // a record of the client store that makes no sense
 	}
-	if _, local := limiter.(*MemoryLimiter); !local {
+	switch limiter.(type) {
+	case *MemoryLimiter, Unlimited:
+	default:
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, storeTimeout)
 		defer cancel()

@@ -51,6 +51,8 @@ type claims struct {
 	// is none. The epochs are those that were read when it was authorized.
 	family                    string
 	subjectEpoch, clientEpoch int64
+
+	watching []string // what watched returns, where it was asked before
 }
 
 // A client that acts for itself is its own subject, under a name that no user

@@ -20,6 +20,7 @@ import (
 	"math"
 	"math/big"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -946,7 +947,7 @@ func FuzzOpaqueRecord(f *testing.F) {
 		if err != nil || realm2 != realm {
 			t.Fatalf("%v: realm %x, %x", err, realm, realm2)
 		}
-		if *again != *c {
+		if !reflect.DeepEqual(again, c) {
 			t.Fatalf("%+v was read again as %+v", *c, *again)
 		}
 	})
