@@ -19,12 +19,17 @@ const guardBucket = "guard"
 // A clientCache remembers what the guard has to know of a client for a minute:
 // whether it is still there, its rate, and whether anybody can claim to be it.
 type clientCache struct {
-	clients   ClientStore
-	otherwise Limit
-	mu        sync.RWMutex
-	known     map[string]knownClient
+	clients ClientStore // nil where nothing is known of clients
+	unknown knownClient // a client of which nothing is known
+	mu      sync.RWMutex
+	known   map[string]*knownClient
 }
 
+func newClientCache(clients ClientStore, otherwise Limit) *clientCache {
+	return &clientCache{clients: clients, unknown: knownClient{limit: otherwise}}
+}
+
+// A knownClient is never changed.
 type knownClient struct {
 	limit  Limit
 	public bool
@@ -36,9 +41,9 @@ type knownClient struct {
 
 // get asks the store where the cache is too old. Where the store fails, what was
 // read last holds, and the store is left alone for a moment.
-func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownClient, error) {
+func (c *clientCache) get(ctx context.Context, id string, now time.Time) (*knownClient, error) {
 	if c.clients == nil {
-		return knownClient{limit: c.otherwise}, nil
+		return &c.unknown, nil
 	}
 	c.mu.RLock()
 	known, ok := c.known[id]
@@ -49,7 +54,7 @@ func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownC
 	if ok && !c.claim(id, now) {
 		return known, nil
 	}
-	fresh := knownClient{limit: c.otherwise, bucket: clientKey(guardBucket, id), read: now, until: now.Add(cacheLife)}
+	fresh := &knownClient{limit: c.unknown.limit, bucket: clientKey(guardBucket, id), read: now, until: now.Add(cacheLife)}
 	client, err := findClient(ctx, c.clients, id)
 	switch {
 	case err != nil && ok:
@@ -59,7 +64,7 @@ func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownC
 	case client == nil:
 		fresh.gone = true
 	default:
-		fresh.limit, fresh.public, fresh.gone = limitOf(client, c.otherwise), client.Public, client.Disabled
+		fresh.limit, fresh.public, fresh.gone = limitOf(client, c.unknown.limit), client.Public, client.Disabled
 	}
 	c.put(id, fresh)
 	return fresh, nil
@@ -70,25 +75,27 @@ func (c *clientCache) get(ctx context.Context, id string, now time.Time) (knownC
 func (c *clientCache) claim(id string, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := c.known[id]
-	if !now.Before(k.read) && now.Before(k.until) {
+	old, ok := c.known[id]
+	if !ok {
+		return true
+	}
+	if !now.Before(old.read) && now.Before(old.until) {
 		return false
 	}
+	k := *old
 	k.read, k.until = now, now.Add(cacheRetry)
-	if c.known != nil {
-		c.known[id] = k
-	}
+	c.known[id] = &k
 	return true
 }
 
-func (c *clientCache) put(id string, k knownClient) {
+func (c *clientCache) put(id string, k *knownClient) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.known) >= cacheLimit {
 		clear(c.known) // rare, and each client costs one read a minute anyway
 	}
 	if c.known == nil {
-		c.known = map[string]knownClient{}
+		c.known = map[string]*knownClient{}
 	}
 	c.known[id] = k
 }

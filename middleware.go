@@ -48,7 +48,7 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 		conventions: response.ConventionsOf(c.Formatter),
 		addresses:   addressesOf(c.TrustedProxies, c.Logger),
 		codec:       c.Tokens.codec(of),
-		clients:     &clientCache{clients: c.Clients, otherwise: c.Limit},
+		clients:     newClientCache(c.Clients, c.Limit),
 		limiter:     c.Limiter,
 		state:       bounded(c.State),
 		leeway:      c.Leeway,
@@ -64,7 +64,7 @@ func (h *Handler) newGuard() *Guard {
 		conventions: h.conventions,
 		addresses:   h.addresses,
 		codec:       h.codec,
-		clients:     &clientCache{clients: h.clients, otherwise: h.clientLimit},
+		clients:     newClientCache(h.clients, h.clientLimit),
 		limiter:     h.limiter,
 		state:       h.state,
 		now:         h.now,
@@ -119,7 +119,7 @@ func checkNames(scopes []string) {
 func (g *Guard) middleware(lacks func(held string) string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a := access{request: r}
+			a := access{request: r, said: &nothingSaid}
 			if err := g.admit(&a, lacks); err != nil {
 				g.refuse(w, &a, err)
 				return
@@ -128,7 +128,7 @@ func (g *Guard) middleware(lacks func(held string) string) func(http.Handler) ht
 			if g.conventions.QueryToken && len(r.Header["Authorization"]) == 0 {
 				w.Header().Set("Cache-Control", "private, no-store") // RFC 6750 §2.3
 			}
-			next.ServeHTTP(w, r.WithContext(&principalContext{r.Context(), a.principal}))
+			next.ServeHTTP(w, r.WithContext(&principalContext{Context: r.Context(), said: a.said}))
 		})
 	}
 }
@@ -138,13 +138,13 @@ func (g *Guard) middleware(lacks func(held string) string) func(http.Handler) ht
 // [Guard.Refuse] answers.
 func (g *Guard) Check(r *http.Request, scopes ...string) (*Principal, error) {
 	checkNames(scopes)
-	a := access{request: r}
+	a := access{request: r, said: &nothingSaid}
 	if err := g.admit(&a, func(held string) string { return lacking(held, scopes) }); err != nil {
 		f := failureOf(err, response.Guard)
 		g.reportRefusal(&a, f, f.Status)
 		return nil, f
 	}
-	return &a.principal, nil
+	return a.said.principal(), nil
 }
 
 // Refuse answers an error of [Guard.Check] in the envelope. It tells no rate in
@@ -156,13 +156,15 @@ func (g *Guard) Refuse(w http.ResponseWriter, err error) {
 
 // An access is one request that wants in.
 type access struct {
-	request   *http.Request
-	now       time.Time
-	address   netip.Prefix // once it was asked for
-	located   bool
-	principal Principal
-	rate      http.Header // what tells the state of the limit; nil when there is nothing to tell
+	request *http.Request
+	now     time.Time
+	address netip.Prefix // once it was asked for
+	located bool
+	said    *claims     // by a token that is good; others may read them too
+	rate    http.Header // what tells the state of the limit; nil when there is nothing to tell
 }
+
+var nothingSaid claims
 
 // admit decides about one request; a panic of the host's code is an error.
 func (g *Guard) admit(a *access, lacks func(held string) string) (err error) {
@@ -182,12 +184,12 @@ func (g *Guard) admit(a *access, lacks func(held string) string) (err error) {
 	if err := g.limit(ctx, a); err != nil {
 		return err
 	}
-	if missing := lacks(a.principal.Scope); missing != "" {
+	if missing := lacks(a.said.scope); missing != "" {
 		f := response.Fail(response.ScopeLacking)
 		f.Scope = missing
 		return f
 	}
-	if a.principal.ReadOnly && !g.readOnlyWrites && !isRead(a.request.Method) {
+	if a.said.readOnly && !g.readOnlyWrites && !isRead(a.request.Method) {
 		return response.Fail(response.ReadOnly)
 	}
 	return nil
@@ -215,7 +217,7 @@ func (g *Guard) verify(ctx context.Context, a *access, token string) error {
 		return because(response.Unavailable, fmt.Errorf("tokenbooth: verifying: %w", err))
 	case !a.now.Before(c.expires.Add(g.leeway)):
 		return response.Fail(response.TokenExpired)
-	case a.now.Add(g.leeway).Before(c.notBefore):
+	case !c.notBefore.IsZero() && a.now.Add(g.leeway).Before(c.notBefore):
 		return response.Fail(response.TokenInvalid)
 	}
 	if g.state != nil {
@@ -227,17 +229,14 @@ func (g *Guard) verify(ctx context.Context, a *access, token string) error {
 			return response.Fail(response.TokenInvalid)
 		}
 	}
-	a.principal = Principal{
-		Subject: c.subject, ClientID: c.clientID, Username: c.username, Scope: c.scope,
-		TokenID: c.id, ReadOnly: c.readOnly, IssuedAt: c.issued, Expires: c.expires,
-	}
+	a.said = c
 	return nil
 }
 
 // limit takes from the client's bucket of this guard, which is apart from the
 // token endpoint's. A token that anybody can get has a bucket for each address.
 func (g *Guard) limit(ctx context.Context, a *access) (err error) {
-	known, err := g.clients.get(ctx, a.principal.ClientID, a.now)
+	known, err := g.clients.get(ctx, a.said.clientID, a.now)
 	if err != nil {
 		return because(response.Unavailable, err)
 	}
@@ -248,10 +247,10 @@ func (g *Guard) limit(ctx context.Context, a *access) (err error) {
 		return known.limit.check()
 	}
 	key := known.bucket
-	if known.public || a.principal.ReadOnly {
-		key = anonKey(g.addressOf(a), guardBucket, a.principal.ClientID)
+	if known.public || a.said.readOnly {
+		key = anonKey(g.addressOf(a), guardBucket, a.said.clientID)
 	} else if key == "" {
-		key = clientKey(guardBucket, a.principal.ClientID)
+		key = clientKey(guardBucket, a.said.clientID)
 	}
 	d, err := take(ctx, g.limiter, key, known.limit)
 	if g.conventions.RateHeader != nil && d.Limit > 0 {
@@ -271,7 +270,7 @@ func (g *Guard) refuse(w http.ResponseWriter, a *access, err error) {
 func (g *Guard) reportRefusal(a *access, f *response.Failure, status int) {
 	g.report(a.request.Context(), &Event{
 		Kind: kindOf(f), Time: a.now, Place: f.Place, Reason: f.Reason, Status: status,
-		ClientID: a.principal.ClientID, Subject: a.principal.Subject, TokenID: a.principal.TokenID,
+		ClientID: a.said.clientID, Subject: a.said.subject, TokenID: a.said.id,
 		Scope: f.Scope, Address: g.addressOf(a), Err: f.Err,
 	})
 }

@@ -999,7 +999,7 @@ func TestL1_ClientRateThroughTheCache(t *testing.T) {
 }
 
 func TestB6_ClientCacheIsBounded(t *testing.T) {
-	cache := &clientCache{clients: gkClientFunc(func() (*store.Client, error) { return nil, store.ErrNotFound }), otherwise: defaultLimit}
+	cache := newClientCache(gkClientFunc(func() (*store.Client, error) { return nil, store.ErrNotFound }), defaultLimit)
 	for i := range 3 * cacheLimit {
 		if _, err := cache.get(t.Context(), strconv.Itoa(i), gkStart); err != nil {
 			t.Fatal(err)

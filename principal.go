@@ -3,6 +3,7 @@ package tokenbooth
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,19 +38,32 @@ func (p *Principal) IsClient() bool {
 	return strings.HasPrefix(p.Subject, clientSubjectPrefix)
 }
 
+// principal returns a new one.
+func (c *claims) principal() *Principal {
+	return &Principal{
+		Subject: c.subject, ClientID: c.clientID, Username: c.username, Scope: c.scope,
+		TokenID: c.id, ReadOnly: c.readOnly, IssuedAt: c.issued, Expires: c.expires,
+	}
+}
+
 type principalKey struct{}
 
-// A principalContext is what context.WithValue makes, and the value, in one.
+// A principalContext has the Principal of a request made when it is asked for
+// first: many handlers never do.
 type principalContext struct {
 	context.Context
-	principal Principal
+	said *claims
+	made atomic.Pointer[Principal]
 }
 
 func (c *principalContext) Value(key any) any {
-	if _, ok := key.(principalKey); ok {
-		return &c.principal
+	if _, ok := key.(principalKey); !ok {
+		return c.Context.Value(key)
 	}
-	return c.Context.Value(key)
+	if c.made.Load() == nil {
+		c.made.CompareAndSwap(nil, c.said.principal())
+	}
+	return c.made.Load()
 }
 
 func (c *principalContext) String() string { return "tokenbooth.ContextWithPrincipal" }

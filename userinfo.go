@@ -20,7 +20,7 @@ func (h *Handler) userInfo(w http.ResponseWriter, r *http.Request) {
 	if p.IsClient() {
 		f := response.Fail(response.ScopeLacking)
 		f.Message = "The access token is not of a user"
-		h.guard.refuse(w, &access{request: r, now: x.now, address: x.address, principal: *p}, f)
+		h.guard.refuse(w, &access{request: r, now: x.now, said: &claims{clientID: p.ClientID, subject: p.Subject, id: p.TokenID}}, f)
 		return
 	}
 	reply, err := h.describeUser(w, r, p)

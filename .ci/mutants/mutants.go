@@ -203,19 +203,19 @@ var mutants = []mutant{
 		"leaves out the jti", ".", "TestT1_Claims",
 	},
 	{
-		"T2", "jws.go", `if !known || v.algorithm != header.Algorithm {`, `if v.algorithm = header.Algorithm; !known {`,
+		"T2", "jws.go", `if !known || key.algorithm != header.algorithm {`, `if key.algorithm = header.algorithm; !known {`,
 		"takes the algorithm from the token", ".", "TestT2_AlgorithmOfTheKey",
 	},
 	{
-		"T2", "jwt.go", `if n == nil || math.IsNaN(*n)`, `if n == nil { return time.Unix(1<<40, 0), nil }; if math.IsNaN(*n)`,
+		"T2", "jwt.go", `r.issued.IsZero() || r.expires.IsZero()`, `r.issued.IsZero()`,
 		"takes a token without exp", ".", "TestT2_Claims",
 	},
 	{
-		"T2", "jwt.go", `|| !names(r.Audience, j.audience) ||`, `||`,
+		"T2", "jwt.go", `|| !r.names(j.audience) ||`, `||`,
 		"ignores aud", ".", "TestT2_Claims",
 	},
 	{
-		"T2", "jwt.go", `if r.Issuer != j.issuer ||`, `if`,
+		"T2", "jwt.go", `if r.issuer != j.issuer ||`, `if`,
 		"ignores iss", ".", "TestT2_Claims",
 	},
 	{
@@ -223,7 +223,7 @@ var mutants = []mutant{
 		"takes a token that names a key set", ".", "TestT2_Headers",
 	},
 	{
-		"T2", "jwt.go", `if len(token) > maxToken || `, `if `,
+		"T2", "jwt.go", `if len(token) > maxToken {`, `if len(token) < 0 {`,
 		"parses tokens of any length", ".", "TestT2_Serializations",
 	},
 	{
@@ -231,7 +231,7 @@ var mutants = []mutant{
 		"allows a minute more than the leeway", ".", "TestT3_Leeway",
 	},
 	{
-		"T4", "jws.go", ` || !isType(header.Type, typ) {`, ` || isType(header.Type, "") {`,
+		"T4", "jws.go", ` || !isType(h.Type, j.typ) {`, ` || isType(h.Type, "") {`,
 		"takes every typ", ".", "TestT4_OtherTokensOfTheSameKey",
 	},
 	{
@@ -266,7 +266,7 @@ var mutants = []mutant{
 
 	// The guard.
 	{
-		"B1", "middleware.go", `if missing := lacks(&a.principal); missing != "" {`, `if missing := lacks(&a.principal); missing == "*" {`,
+		"B1", "middleware.go", `if missing := lacks(a.said.scope); missing != "" {`, `if missing := lacks(a.said.scope); missing == "*" {`,
 		"drops the scope check", ".", "TestB1_Require",
 	},
 	{
@@ -295,16 +295,57 @@ var mutants = []mutant{
 		"passes when the state leaves out what it was asked for", ".", "TestB3_ManyUnknown",
 	},
 	{
-		"B4", "middleware.go", `next.ServeHTTP(w, r.WithContext(ContextWithPrincipal(r.Context(), &a.principal)))`, `next.ServeHTTP(w, r)`,
+		"B4", "middleware.go", `next.ServeHTTP(w, r.WithContext(&principalContext{Context: r.Context(), said: a.said}))`, `next.ServeHTTP(w, r)`,
 		"keeps the identity to itself", ".", "TestB4_Context",
 	},
 	{
-		"B5", "bearer.go", `if !isToken68(header) {`, `if f := response.Fail(response.TokenInvalid); !isToken68(header) { f.Message = header; return "", f }; if false {`,
+		"B5", "middleware.go", `case errors.Is(err, errToken):`, `case errors.Is(err, errToken): f := response.Fail(response.TokenInvalid); f.Message = token; return f; case false:`,
 		"repeats the token that it refuses", ".", "TestB5_NothingIsReflected",
 	},
 	{
 		"B6", "clientcache.go", `if len(c.known) >= cacheLimit {`, `if len(c.known) < 0 {`,
 		"caches without a bound", ".", "TestB6_ClientCacheIsBounded",
+	},
+
+	{
+		"B6", "middleware.go", `case !a.now.Before(c.expires.Add(g.leeway)):`, `case !a.now.Before(c.expires.Add(g.leeway)) && c.watching == nil:`,
+		"lets a remembered token outlive its end", ".", "TestB6_SeenTokenExpires",
+	},
+	{
+		"B6", "jwt.go", `if known && key.is(&seen.key) {`, `if _, _ = known, key; true {`,
+		"remembers a token longer than its key", ".", "TestB6_KeyOfSeenToken",
+	},
+	{
+		"B6", "jwt.go", `if known && key.is(&seen.key) {`, `if _ = key; known {`,
+		"takes a key for another one of the same name", ".", "TestB6_KeyOfSeenToken",
+	},
+	{
+		"B6", "middleware.go", `if g.state != nil {`, `if g.state != nil && c.watching == nil {`,
+		"lets a remembered token outlive its revocation", ".", "TestB6_SeenTokenRevoked",
+	},
+	{
+		"B6", "tokencache.go", `for s.bytes > cacheShardBytes {`, `for s.bytes < 0 {`,
+		"remembers any number of bytes", ".", "TestB6_TokenCacheIsBounded",
+	},
+	{
+		"B6", "tokencache.go", `!seen.used.Swap(false) {`, `!false {`,
+		"lets a flood push out who comes all the time", ".", "TestB6_FloodLeavesWhoComesAgain",
+	},
+	{
+		"B6", "tokencache.go", `seen.hash == hash && seen.text == token {`, `seen.hash != 0 {`,
+		"takes one token for another", ".", "TestB6_OneTokenForAnother",
+	},
+	{
+		"B6", "jwt.go", `strings.Clone(token)`, `strings.TrimSpace(token)`,
+		"keeps memory that is the caller's", ".", "TestB6_MemoryOfTheCaller",
+	},
+	{
+		"T2", "jws.go", `if len(s.seen) >= maxSeenHeaders {`, `if len(s.seen) < 0 {`,
+		"remembers any number of headers", ".", "TestT2_SeenHeadersAreBounded",
+	},
+	{
+		"T2", "jws.go", `if jws.DetachedVerify(payload, key.public) != nil {`, `if jws.DetachedVerify(payload, key.public) == nil && len(signature) == 0 {`,
+		"takes any signature under a header that was good before", ".", "TestT2_SeenHeader",
 	},
 
 	// Limits.
@@ -318,7 +359,7 @@ var mutants = []mutant{
 		"gives every client the default limit", ".", "TestL1_RecordElseDefault",
 	},
 	{
-		"L1", "middleware.go", `bucketOf("guard",`, `bucketOf("token",`,
+		"L1", "clientcache.go", `const guardBucket = "guard"`, `const guardBucket = "token"`,
 		"lets the guard take from the endpoint's bucket", ".", "TestL1_GuardBucketApart",
 	},
 	{

@@ -1,0 +1,81 @@
+//go:build !race
+
+package tokenbooth
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+)
+
+// allocations serves a request that was served before, and counts the objects of
+// one more. The test is not parallel, nor is any beside it.
+func allocations(t *testing.T, h http.Handler, r *http.Request) float64 {
+	t.Helper()
+	w := &discard{header: http.Header{}}
+	serve := func() {
+		clear(w.header)
+		w.status = 0
+		h.ServeHTTP(w, r)
+		if w.status != http.StatusNoContent {
+			t.Fatal(w.status)
+		}
+	}
+	serve()
+	return testing.AllocsPerRun(200, serve)
+}
+
+func allocsToken(t *testing.T, algorithm string) *http.Request {
+	key := gkKey(algorithm)
+	r := gkRequest(gkJWS(t, key.Material, gkHeader(key, algorithm).with(nil), gkClaims().with(gkMembers{"sub": "user-7"})))
+	r.RemoteAddr = "192.0.2.1:4711"
+	return r
+}
+
+// TestAllocations_Guard: a token that was seen before costs the copy of the
+// request, its context and, where the handler asks for it, the Principal.
+func TestAllocations_Guard(t *testing.T) {
+	asking := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, ok := PrincipalFrom(r.Context()); !ok || p.Subject != "user-7" {
+			t.Errorf("%+v", p)
+		}
+		gkOpen(w, r)
+	})
+	for _, algorithm := range gkAlgorithms {
+		b := gkNew(t, func(c *HandlerConfig) {
+			c.Keys, c.Limit = gkRing(t, gkKey(algorithm)), Limit{PerSecond: 1e9, Burst: 1e9}
+		})
+		bare := gkGuard(t, GuardConfig{Keys: gkRing(t, gkKey(algorithm)), Limiter: Unlimited{}, Now: b.clock.now})
+		r := allocsToken(t, algorithm)
+		for _, c := range []struct {
+			name string
+			h    http.Handler
+			most float64
+		}{
+			{"no limiter, no State", bare.Require()(gkOpen), 2},
+			{"no limiter, no State, asked who it is", bare.Require("read")(asking), 3},
+			{"the handler's", b.Guard().Require("read")(gkOpen), 2},
+			{"the handler's, asked who it is", b.Guard().RequireAny("write", "read")(asking), 3},
+		} {
+			if n := allocations(t, c.h, r); n > c.most {
+				t.Errorf("%s, %s: %v allocations, want at most %v", algorithm, c.name, n, c.most)
+			}
+		}
+	}
+}
+
+func TestAllocations_Limiter(t *testing.T) {
+	m, l := new(MemoryLimiter), Limit{PerSecond: 10, Burst: 20}
+	keys := make([]string, 1000)
+	for i := range keys {
+		keys[i] = clientKey("client", strconv.Itoa(i))
+		mustTake(t, m, keys[i], l)
+	}
+	i := 0
+	if n := testing.AllocsPerRun(5000, func() {
+		mustTake(t, m, keys[i%len(keys)], l)
+		i++
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
