@@ -2,12 +2,9 @@ package tokenbooth
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
 	"hash/maphash"
 	"strings"
-
-	"github.com/go-jose/go-jose/v4/json" // minds case and refuses a member given twice
 )
 
 // JWT is the [TokenFormat] of signed access tokens (RFC 9068).
@@ -32,45 +29,6 @@ type jwtCodec struct {
 	issuer, audience string
 	watches          bool // there is a State, where it stands what was revoked
 	seen             tokenCache
-}
-
-// jwtClaims are the claims of RFC 9068 §2.2 as they are written.
-type jwtClaims struct {
-	Issuer   string `json:"iss"`
-	Subject  string `json:"sub"`
-	Audience string `json:"aud"`
-	ClientID string `json:"client_id"`
-	Scope    string `json:"scope,omitempty"`
-	Username string `json:"username,omitempty"` // as in RFC 7662 §2.2
-	ReadOnly bool   `json:"read_only,omitempty"`
-	IssuedAt int64  `json:"iat"`
-	Expires  int64  `json:"exp"`
-	ID       string `json:"jti"`
-
-	Family       string `json:"fam,omitempty"` // base64url
-	SubjectEpoch int64  `json:"sep,omitempty"`
-	ClientEpoch  int64  `json:"cep,omitempty"`
-}
-
-func (j *jwtCodec) mint(_ context.Context, c *claims) (string, error) {
-	c.id = randomID()
-	payload, err := json.Marshal(jwtClaims{
-		Issuer: j.issuer, Subject: c.subject, Audience: j.audience, ClientID: c.clientID,
-		Scope: c.scope, Username: c.username, ReadOnly: c.readOnly,
-		IssuedAt: c.issued.Unix(), Expires: c.expires.Unix(), ID: c.id,
-		Family:       base64.RawURLEncoding.EncodeToString([]byte(c.family)),
-		SubjectEpoch: c.subjectEpoch, ClientEpoch: c.clientEpoch,
-	})
-	if err != nil {
-		return "", err
-	}
-	return j.keys.sign(payload)
-}
-
-func randomID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 // verify reads a token, or remembers what was read. The key has to be in use at

@@ -131,9 +131,9 @@ type KeyRing struct {
 
 // A keySet is what a KeyRing holds at one time. It is never changed.
 type keySet struct {
-	signer    jose.Signer // of access tokens; nil when no key can sign
-	idSigner  jose.Signer // of id_tokens
-	algorithm string      // that both sign with
+	signer    *signer // of access tokens; nil when no key can sign
+	idSigner  *signer // of id_tokens
+	algorithm string  // that both sign with
 	verifiers map[string]verifier
 	jwks      []byte
 }
@@ -221,13 +221,6 @@ func (set *keySet) add(k Key, signs bool, jwks *jose.JSONWebKeySet) error {
 		}
 	}
 	return err
-}
-
-// newSigner: each kind of token has its typ, so that none passes for another
-// (RFC 8725 §3.11).
-func newSigner(algorithm string, private any, id, typ string) (jose.Signer, error) {
-	options := new(jose.SignerOptions).WithType(jose.ContentType(typ)).WithHeader("kid", id)
-	return jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(algorithm), Key: private}, options)
 }
 
 // set returns the keys of this moment; an empty set for a ring that was not made
@@ -358,22 +351,6 @@ func (ring *KeyRing) MarshalJSON() ([]byte, error) { return []byte(`"` + redacte
 
 // LogValue hides the keys.
 func (ring *KeyRing) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// sign returns the compact JWS of an access token.
-func (ring *KeyRing) sign(payload []byte) (string, error) {
-	return ring.signWith(ring.set().signer, payload)
-}
-
-func (ring *KeyRing) signWith(signer jose.Signer, payload []byte) (string, error) {
-	if ring.of != nil || signer == nil {
-		return "", errors.New("tokenbooth: no key to sign with")
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		return "", fmt.Errorf("tokenbooth: signing: %w", err)
-	}
-	return signed.CompactSerialize()
-}
 
 func (ring *KeyRing) find(_ context.Context, id string) (verifier, bool, error) {
 	v, ok := ring.set().verifiers[id]

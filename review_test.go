@@ -309,12 +309,8 @@ func TestMetadataFollowsTheKeys(t *testing.T) {
 
 // An id_token passes for an access token nowhere, whatever its audience.
 func TestT4_IDTokensHaveATypeOfTheirOwn(t *testing.T) {
-	set := epKeys().set()
-	signed, err := set.idSigner.Sign([]byte("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := signed.CompactSerialize()
+	ring := epKeys()
+	token, err := ring.signWith(ring.set().idSigner, []byte("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +318,7 @@ func TestT4_IDTokensHaveATypeOfTheirOwn(t *testing.T) {
 	if !ok || header.Type != "JWT" {
 		t.Errorf("typ %q, want JWT", header.Type)
 	}
-	if _, err := verifyJWS(t.Context(), epKeys(), token, "at+jwt"); err == nil {
+	if _, err := verifyJWS(t.Context(), ring, token, "at+jwt"); err == nil {
 		t.Error("an id_token verifies as an access token")
 	}
 }

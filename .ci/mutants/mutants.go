@@ -199,7 +199,7 @@ var mutants = []mutant{
 
 	// Tokens and keys.
 	{
-		"T1", "jwt.go", `Expires: c.expires.Unix(), ID: c.id,`, `Expires: c.expires.Unix(),`,
+		"T1", "jwtmint.go", "b = appendText(b, `,\"jti\":`, c.id)", ``,
 		"leaves out the jti", ".", "TestT1_Claims",
 	},
 	{

@@ -1,0 +1,40 @@
+package jsontext
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// AppendString writes what encoding/json writes, byte for byte.
+func check(t *testing.T, s string) {
+	t.Helper()
+	want, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := AppendString([]byte("x"), s); string(got) != "x"+string(want) {
+		t.Errorf("%q: got %s, want x%s", s, got, want)
+	}
+}
+
+var odd = []string{
+	"", "read write", `"`, `\`, `a"b\c`, "<script>&amp;</script>", "\x00\x1f\x7f\x80", "\b\f\n\r\t",
+	"\xff", "a\xc3", "\xed\xa0\x80", "\u2028\u2029", "é", "\U0001F511", "\ufffd", "a\xf0\x9f\x94",
+}
+
+func TestAppendString(t *testing.T) {
+	for _, s := range odd {
+		check(t, s)
+	}
+	for c := range 256 {
+		check(t, string([]byte{byte(c)}))
+		check(t, "ab"+string([]byte{byte(c)})+"cd")
+	}
+}
+
+func FuzzAppendString(f *testing.F) {
+	for _, s := range odd {
+		f.Add(s)
+	}
+	f.Fuzz(check)
+}
