@@ -257,7 +257,7 @@ func (h *Handler) chooseScopes(a *AuthorizationRequest, q *authorizeQuery) error
 	scopes := h.defaultScopes
 	if scope := q.get("scope"); scope != "" {
 		var ok bool
-		if scopes, ok = splitScope(scope); !ok || len(scope) > maxScope {
+		if scopes, ok = splitScope(nil, scope); !ok || len(scope) > maxScope {
 			return response.Fail(response.ScopeInvalid)
 		}
 		for _, s := range scopes {

@@ -17,24 +17,23 @@ type credentials struct {
 	method     string // store.AuthBasic, AuthPost or AuthNone
 }
 
-// readings returns the ways to read the credentials of a request: one, or for a
-// Basic header whose two readings differ, both (C1).
-func readings(f *form) ([]credentials, error) {
+// readings appends to room the ways to read the credentials of a request: one, or
+// for a Basic header whose two readings differ, both (C1).
+func readings(room []credentials, f *form) ([]credentials, error) {
 	if b := f.basic; b != nil {
-		return basicReadings(b), nil
+		return basicReadings(room, b), nil
 	}
 	id, secret := f.get("client_id"), f.get("client_secret")
 	switch {
 	case id == "":
 		return nil, response.Missing("client_id")
 	case secret == "":
-		return []credentials{{id, "", store.AuthNone}}, nil
+		return append(room, credentials{id, "", store.AuthNone}), nil
 	}
-	return []credentials{{id, secret, store.AuthPost}}, nil
+	return append(room, credentials{id, secret, store.AuthPost}), nil
 }
 
-func basicReadings(b *basicCredentials) []credentials {
-	var all []credentials
+func basicReadings(all []credentials, b *basicCredentials) []credentials {
 	if b.decoded {
 		all = append(all, basicReading(b.id, b.secret))
 	}
@@ -57,7 +56,8 @@ func basicReading(id, secret string) credentials {
 // claimed id and the address, once, and only after the verification, so that
 // nobody locks a client out (L1).
 func (h *Handler) authenticate(ctx context.Context, x *exchange) error {
-	all, err := readings(x.form)
+	var room [2]credentials
+	all, err := readings(room[:0], x.form)
 	if err != nil {
 		return err
 	}
@@ -159,8 +159,11 @@ func (h *Handler) lookUp(ctx context.Context, id string) (*store.Client, error) 
 }
 
 func findClient(ctx context.Context, clients ClientStore, id string) (*store.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	if _, local := clients.(*store.Memory); !local {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+	}
 	client, err := clients.Client(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound) && !isTemporary(err):

@@ -98,7 +98,9 @@ type form struct {
 	scopes []string          // tokens of scope in their order, each once; nil when omitted
 	basic  *basicCredentials // nil when there is no Authorization header
 
-	room [12]grant.Param // spares params an allocation of its own
+	// They spare params and scopes an allocation of their own.
+	paramRoom [6]grant.Param
+	scopeRoom [4]string
 }
 
 // get returns the value of a known parameter, or the empty string.
@@ -119,30 +121,39 @@ func (f *form) get(name string) string {
 // SetReadDeadline, or one whose Unwrap leads there; behind any other the body is
 // as slow as the server lets it be.
 func (p *formParser) parse(w http.ResponseWriter, r *http.Request) (*form, error) {
+	f := new(form)
+	if err := p.parseTo(f, w, r); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// parseTo is parse with the form in a place of the caller's; after an error it
+// is not to be looked at.
+func (p *formParser) parseTo(f *form, w http.ResponseWriter, r *http.Request) error {
 	limit := limitBodyTime(w, r)
 	labelledJSON, fail := p.admit(r)
 	if fail != nil {
 		// The limit stays: net/http may still drain the body.
-		return nil, closing(w, r, fail)
+		return closing(w, r, fail)
 	}
 	body, err := readBody(r)
 	if err != nil {
-		return nil, closing(w, r, bodyFailure(err))
+		return closing(w, r, bodyFailure(err))
 	}
 	limit.lift()
 
-	f := &form{}
-	f.params = f.room[:0]
+	f.params = f.paramRoom[:0]
 	if fail = p.fill(f, r, body, labelledJSON); fail != nil {
-		return nil, fail
+		return fail
 	}
 	if fail = p.finish(f); fail != nil {
-		return nil, fail
+		return fail
 	}
 	if fail = f.authorize(r.Header["Authorization"]); fail != nil {
-		return nil, fail
+		return fail
 	}
-	return f, nil
+	return nil
 }
 
 // admit looks at what precedes the body, and says whether the body is labelled
@@ -319,20 +330,20 @@ func (p *formParser) finish(f *form) *response.Failure {
 		return nil
 	}
 	var ok bool
-	if f.scopes, ok = splitScope(scope); !ok {
+	if f.scopes, ok = splitScope(f.scopeRoom[:0], scope); !ok {
 		return failParam(response.ScopeInvalid, "scope")
 	}
 	return nil
 }
 
-// splitScope follows RFC 6749 §3.3 to the letter: exactly one space between
-// tokens.
-func splitScope(scope string) ([]string, bool) {
+// splitScope appends the tokens to room. It follows RFC 6749 §3.3 to the letter:
+// exactly one space between them.
+func splitScope(room []string, scope string) ([]string, bool) {
 	n := strings.Count(scope, " ") + 1
 	if n > maxScopeTokens {
 		return nil, false
 	}
-	scopes := make([]string, 0, n)
+	scopes := slices.Grow(room, n)
 	for token := range strings.SplitSeq(scope, " ") {
 		if !isScopeToken(token) {
 			return nil, false
@@ -341,7 +352,7 @@ func splitScope(scope string) ([]string, bool) {
 			scopes = append(scopes, token)
 		}
 	}
-	return scopes, true
+	return slices.Clip(scopes), true
 }
 
 func isScopeToken(s string) bool {
@@ -376,14 +387,35 @@ func failParam(reason response.Reason, name string) *response.Failure {
 
 // A bodyTime is the deadline of one body.
 type bodyTime struct {
-	control *http.ResponseController // nil when there is no body
-	after   time.Time                // the deadline once the body was read; zero for none
+	reader readDeadliner // nil when there is no body, or no deadline to set
+	after  time.Time     // the deadline once the body was read; zero for none
+}
+
+type readDeadliner interface{ SetReadDeadline(time.Time) error }
+
+// deadlinerOf finds what an http.ResponseController finds. That one makes an
+// error for each writer that has no deadline, which nobody looks at.
+func deadlinerOf(w http.ResponseWriter) readDeadliner {
+	for {
+		switch t := w.(type) {
+		case readDeadliner:
+			return t
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return nil
+		}
+	}
 }
 
 // limitBodyTime sets the read deadline. A deadline replaces the one that the
 // server has set, hence the look at its ReadTimeout.
 func limitBodyTime(w http.ResponseWriter, r *http.Request) bodyTime {
 	if r.Body == nil || r.Body == http.NoBody {
+		return bodyTime{}
+	}
+	reader := deadlinerOf(w)
+	if reader == nil {
 		return bodyTime{}
 	}
 	now := time.Now()
@@ -393,19 +425,17 @@ func limitBodyTime(w http.ResponseWriter, r *http.Request) bodyTime {
 		timeout = min(timeout, srv.ReadTimeout)
 		after = now.Add(srv.ReadTimeout)
 	}
-	t := bodyTime{control: http.NewResponseController(w), after: after}
-	// An error means that the writer cannot do it, or that the connection is
-	// gone, which reading will tell.
-	_ = t.control.SetReadDeadline(now.Add(timeout))
-	return t
+	// An error means that the connection is gone, which reading will tell.
+	_ = reader.SetReadDeadline(now.Add(timeout))
+	return bodyTime{reader, after}
 }
 
 // lift gives the connection back its own deadline. Behind the body net/http
 // keeps reading to notice a caller who leaves; were the deadline left in place,
 // it would cancel the request's context when it passes.
 func (t bodyTime) lift() {
-	if t.control != nil {
-		_ = t.control.SetReadDeadline(t.after)
+	if t.reader != nil {
+		_ = t.reader.SetReadDeadline(t.after)
 	}
 }
 

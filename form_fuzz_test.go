@@ -180,7 +180,7 @@ func FuzzScope(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, scope string) {
-		scopes, ok := splitScope(scope)
+		scopes, ok := splitScope(nil, scope)
 		if want := grammar.MatchString(scope) && strings.Count(scope, " ") < maxScopeTokens; ok != want {
 			t.Fatalf("%q: taken %v, want %v", scope, ok, want)
 		}

@@ -51,6 +51,7 @@ type grantEntry struct {
 	grant.Grant
 	name      string
 	public    bool
+	local     bool // it never waits for anything
 	limitKeys func(*grant.Request) []string
 }
 
@@ -69,6 +70,12 @@ type exchange struct {
 	issue         *grant.Issue
 	token         claims
 	idToken       string
+
+	// In one piece with the rest: what the steps hand on.
+	formRoom form
+	request  grant.Request
+	answer   response.Token
+	subject  response.Subject
 }
 
 // NewHandler returns a handler, or an error that joins a [ConfigError] for each
@@ -147,9 +154,23 @@ func (h *Handler) addGrants(grants []grant.Grant) (parameters []string) {
 		if p, ok := g.(grant.Parameters); ok {
 			parameters = append(parameters, p.Parameters()...)
 		}
+		entry.local = h.isLocal(g)
 		h.grants[entry.name] = entry
 	}
 	return parameters
+}
+
+// isLocal says whether neither the grant nor what is minted for it can wait: for
+// the host's code, or for a State elsewhere.
+func (h *Handler) isLocal(g grant.Grant) bool {
+	if _, local := h.state.(boundedState).State.(*store.Memory); !local || h.userClaims != nil {
+		return false
+	}
+	switch g.(type) {
+	case grant.ClientCredentials, grant.Implicit, grant.AuthorizationCode, grant.RefreshToken:
+		return true
+	}
+	return false
 }
 
 // ServeHTTP answers one token request.
@@ -170,9 +191,10 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange) (r
 	defer recovered(&err)
 	ctx := r.Context()
 	x.now, x.address = h.now(), h.addresses.of(r)
-	if x.form, err = h.parser.parse(w, r); err != nil { // 1. parse: form.go
+	if err = h.parser.parseTo(&x.formRoom, w, r); err != nil { // 1. parse: form.go
 		return reply, err
 	}
+	x.form = &x.formRoom
 	x.now = h.now()                         // a body may take 5 s, and the grace of a refresh token is 10
 	if err = h.chooseGrant(x); err != nil { // 2. choose the grant
 		return reply, err
@@ -228,11 +250,13 @@ const (
 // issueToken exchanges, mints, formats and commits, in this order: nothing is
 // consumed before the answer is ready (G5). Whoever loses a race starts over.
 func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.Reply, err error) {
-	request := h.request(x)
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
-	defer cancel()
+	if !x.grant.local {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, exchangeTimeout)
+		defer cancel()
+	}
 	for range maxRounds {
-		if x.issue, err = x.grant.Exchange(ctx, request); err != nil { // 6. exchange: package grant
+		if x.issue, err = x.grant.Exchange(ctx, h.request(x)); err != nil { // 6. exchange: package grant
 			return reply, err
 		}
 		if x.issue == nil {
@@ -251,13 +275,18 @@ func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.R
 		if err = x.issue.Commit(ctx); !errors.Is(err, grant.ErrConflict) { // 9. commit
 			return reply, err
 		}
-		request.Conflict = true
+		x.request.Conflict = true
 	}
 	return reply, because(response.Unavailable, grant.ErrConflict)
 }
 
+// request is what grants see, made when it is first asked for, which is after
+// the scopes were checked.
 func (h *Handler) request(x *exchange) *grant.Request {
-	return &grant.Request{
+	if x.request.State != nil {
+		return &x.request
+	}
+	x.request = grant.Request{
 		State:           h.state,
 		Realm:           h.realm,
 		Lifetimes:       h.lifetimes,
@@ -272,11 +301,13 @@ func (h *Handler) request(x *exchange) *grant.Request {
 		Now:           x.now,
 		Params:        x.form.params,
 	}
+	return &x.request
 }
 
 func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error) {
 	expires := x.token.expires
-	reply, err := h.formatter.Token(&response.Token{
+	x.subject = subjectOf(x.client)
+	x.answer = response.Token{
 		AccessToken:  token,
 		Type:         "Bearer",
 		ExpiresIn:    int(h.lifetimes.Access / time.Second),
@@ -285,17 +316,18 @@ func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error)
 		RefreshToken: x.issue.RefreshToken,
 		IDToken:      x.idToken,
 		GrantType:    x.grant.name,
-		Client:       subjectOf(x.client),
+		Client:       &x.subject,
 		User:         x.issue.User,
-	})
+	}
+	reply, err := h.formatter.Token(&x.answer)
 	if err == nil {
 		err = checkReply(reply)
 	}
 	return reply, err
 }
 
-func subjectOf(c *store.Client) *response.Subject {
-	return &response.Subject{ID: c.ID, Number: c.Number, Name: c.Name, Description: c.Description, Roles: c.Roles}
+func subjectOf(c *store.Client) response.Subject {
+	return response.Subject{ID: c.ID, Number: c.Number, Name: c.Name, Description: c.Description, Roles: c.Roles}
 }
 
 func (h *Handler) issued(ctx context.Context, x *exchange, status int) {

@@ -14,7 +14,7 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 	x.token = claims{
 		subject:  clientSubjectPrefix + x.client.ID,
 		clientID: x.client.ID,
-		scope:    strings.Join(x.issue.Scopes, " "),
+		scope:    joined(x.issue.Scopes, x.formRoom.get("scope")),
 		readOnly: x.issue.ReadOnly,
 		issued:   x.now,
 		expires:  x.now.Add(h.lifetimes.Access),

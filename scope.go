@@ -18,6 +18,27 @@ func (h *Handler) checkScopes(x *exchange) error {
 	return nil
 }
 
+// joined joins scopes; where that makes text, as the request had it, it is text
+// itself.
+func joined(scopes []string, text string) string {
+	rest, same := text, len(scopes) > 0
+	for i, s := range scopes {
+		if i > 0 {
+			rest, same = strings.CutPrefix(rest, " ")
+		}
+		if same {
+			rest, same = strings.CutPrefix(rest, s)
+		}
+		if !same {
+			break
+		}
+	}
+	if same && rest == "" {
+		return text
+	}
+	return strings.Join(scopes, " ")
+}
+
 // lacking returns those of the scopes wanted that are not held, joined.
 func lacking(held string, wanted []string) string {
 	var missing []string

@@ -59,7 +59,7 @@ func (h *Handler) checkSecret(ctx context.Context, x *exchange, client *store.Cl
 // right secret of the fast form. Then this reading is not worth a slow hash, nor
 // a charge, which could lock the client out (L1).
 func (h *Handler) fastOtherwise(ctx context.Context, x *exchange, c credentials) (bool, error) {
-	all, err := readings(x.form)
+	all, err := readings(nil, x.form)
 	if err != nil {
 		return false, err
 	}

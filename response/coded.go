@@ -36,19 +36,12 @@ func codedRate(h http.Header, limit, remaining int, reset time.Time) {
 	h.Set("X-RateLimit-Reset", strconv.FormatInt(reset.Add(time.Second-1).Unix(), 10))
 }
 
-type codedToken struct {
-	Data struct {
-		AccessToken string `json:"access_token"`
-		Type        string `json:"token_type"`
-		ExpiresIn   int    `json:"expires_in"`
-	} `json:"data"`
-}
-
 // Token formats t under "data".
 func (Coded) Token(t *Token) (Reply, error) {
-	var b codedToken
-	b.Data.AccessToken, b.Data.Type, b.Data.ExpiresIn = t.AccessToken, t.Type, t.ExpiresIn
-	return reply(http.StatusOK, &b)
+	b := appendText(newBody(t), `{"data":{"access_token":`, t.AccessToken)
+	b = appendText(b, `,"token_type":`, t.Type)
+	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	return Reply{Status: http.StatusOK, Body: append(b, "}}"...)}, nil
 }
 
 type codedError struct {

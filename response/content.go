@@ -1,6 +1,9 @@
 package response
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+)
 
 // Content is the envelope of an event hub: every answer has a code of its own
 // and a message, and a token comes with its client or user under "content".
@@ -32,51 +35,32 @@ func (c Content) Conventions() Conventions {
 	return Conventions{JSON: true, QueryToken: c.QueryTokens}
 }
 
-type contentToken[C any] struct {
-	Code    int    `json:"code"`
-	Message string `json:"message"`
-	Content C      `json:"content"`
-}
-
-type contentClient struct {
-	Token       string  `json:"jwt_token"`
-	Name        string  `json:"name"`
-	Description string  `json:"description"`
-	Number      int64   `json:"client_id"`
-	ID          string  `json:"identifier"`
-	Roles       []int64 `json:"roles"`
-}
-
-type contentUser struct {
-	Token       string  `json:"jwt_token"`
-	Name        string  `json:"name"`
-	Description string  `json:"description"`
-	Number      int64   `json:"user_id"`
-	Username    string  `json:"username"`
-	Roles       []int64 `json:"roles"`
-}
-
 // Token formats t with its user, or with its client where there is no user.
 func (Content) Token(t *Token) (Reply, error) {
-	if u := t.User; u != nil {
-		return reply(http.StatusCreated, &contentToken[contentUser]{
-			200000, "Token generated for user " + u.Username,
-			contentUser{t.AccessToken, u.Name, u.Description, u.Number, u.Username, contentRoles(u)},
-		})
+	s, kind, whose, number, id := t.Client, "client ", t.Client.ID, `,"client_id":`, `,"identifier":`
+	if t.User != nil {
+		s, kind, whose, number, id = t.User, "user ", t.User.Username, `,"user_id":`, `,"username":`
 	}
-	c := t.Client
-	return reply(http.StatusCreated, &contentToken[contentClient]{
-		200000, "Token generated for client " + c.ID,
-		contentClient{t.AccessToken, c.Name, c.Description, c.Number, c.ID, contentRoles(c)},
-	})
+	b := appendText(newBody(t), `{"code":200000,"message":`, "Token generated for "+kind+whose)
+	b = appendText(b, `,"content":{"jwt_token":`, t.AccessToken)
+	b = appendText(b, `,"name":`, s.Name)
+	b = appendText(b, `,"description":`, s.Description)
+	b = appendNumber(b, number, s.Number)
+	b = appendText(b, id, whose)
+	b = appendRoles(append(b, `,"roles":`...), s.Roles)
+	return Reply{Status: http.StatusCreated, Body: append(b, "}}"...)}, nil
 }
 
-// The document knows a list only, and encoding/json writes a nil slice as null.
-func contentRoles(s *Subject) []int64 {
-	if s.Roles == nil {
-		return []int64{}
+// appendRoles: the document knows a list only, so that none are [].
+func appendRoles(b []byte, roles []int64) []byte {
+	b = append(b, '[')
+	for i, role := range roles {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, role, 10)
 	}
-	return s.Roles
+	return append(b, ']')
 }
 
 type contentError struct {

@@ -37,34 +37,27 @@ const (
 // Conventions returns that a form may be labelled JSON.
 func (Data) Conventions() Conventions { return Conventions{FormLabelledJSON: true} }
 
-type dataToken struct {
-	AccessToken string `json:"access_token"`
-	Type        string `json:"token_type"`
-	Identifier  string `json:"identifier"`
-	ExpiresIn   int    `json:"expires_in"`
-	Expires     int64  `json:"expires"`
-}
-
-type dataWrapped struct {
-	Data dataToken `json:"data"`
-}
-
-type dataBoth struct {
-	dataToken
-	Data dataToken `json:"data"`
-}
-
 // Token formats t in the shape of d.
 func (d Data) Token(t *Token) (Reply, error) {
-	m := dataToken{t.AccessToken, t.Type, t.GrantType, t.ExpiresIn, t.ExpiresAt.Unix()}
+	b := append(newBody(t), '{')
 	switch d.Shape {
 	case Flat:
-		return reply(http.StatusOK, m)
+		b = appendData(b, t)
 	case Both:
-		return reply(http.StatusOK, dataBoth{m, m})
+		b = append(appendData(b, t), ',')
+		fallthrough
 	default:
-		return reply(http.StatusOK, dataWrapped{m})
+		b = append(appendData(append(b, `"data":{`...), t), '}')
 	}
+	return Reply{Status: http.StatusOK, Body: append(b, '}')}, nil
+}
+
+func appendData(b []byte, t *Token) []byte {
+	b = appendText(b, `"access_token":`, t.AccessToken)
+	b = appendText(b, `,"token_type":`, t.Type)
+	b = appendText(b, `,"identifier":`, t.GrantType)
+	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	return appendNumber(b, `,"expires":`, t.ExpiresAt.Unix())
 }
 
 type dataErrors[E any] struct {

@@ -16,18 +16,15 @@ import "net/http"
 // The zero value is ready to use, also concurrently.
 type Meta struct{}
 
-type metaToken struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token,omitempty"`
-	IDToken      string `json:"id_token,omitempty"`
-	ExpiresIn    int    `json:"expires_in"`
-	Scope        string `json:"scope,omitempty"`
-	Type         string `json:"token_type"`
-}
-
 // Token formats t; what is empty is left out.
 func (Meta) Token(t *Token) (Reply, error) {
-	return reply(http.StatusOK, &metaToken{t.AccessToken, t.RefreshToken, t.IDToken, t.ExpiresIn, t.Scope, "bearer"})
+	b := appendText(newBody(t), `{"access_token":`, t.AccessToken)
+	b = appendOptional(b, `,"refresh_token":`, t.RefreshToken)
+	b = appendOptional(b, `,"id_token":`, t.IDToken)
+	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	b = appendOptional(b, `,"scope":`, t.Scope)
+	b = append(b, `,"token_type":"bearer"}`...)
+	return Reply{Status: http.StatusOK, Body: b}, nil
 }
 
 type metaErrors struct {

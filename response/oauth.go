@@ -21,18 +21,15 @@ type OAuth struct{}
 // Conventions returns that the endpoint reads JSON.
 func (OAuth) Conventions() Conventions { return Conventions{JSON: true} }
 
-type oauthToken struct {
-	AccessToken  string `json:"access_token"`
-	Type         string `json:"token_type"`
-	ExpiresIn    int    `json:"expires_in"`
-	RefreshToken string `json:"refresh_token,omitempty"`
-	IDToken      string `json:"id_token,omitempty"`
-	Scope        string `json:"scope,omitempty"`
-}
-
 // Token formats t as RFC 6749 §5.1 does; what is empty is left out.
 func (OAuth) Token(t *Token) (Reply, error) {
-	return reply(http.StatusOK, &oauthToken{t.AccessToken, t.Type, t.ExpiresIn, t.RefreshToken, t.IDToken, t.Scope})
+	b := appendText(newBody(t), `{"access_token":`, t.AccessToken)
+	b = appendText(b, `,"token_type":`, t.Type)
+	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	b = appendOptional(b, `,"refresh_token":`, t.RefreshToken)
+	b = appendOptional(b, `,"id_token":`, t.IDToken)
+	b = appendOptional(b, `,"scope":`, t.Scope)
+	return Reply{Status: http.StatusOK, Body: append(b, '}')}, nil
 }
 
 type oauthError struct {

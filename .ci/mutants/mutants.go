@@ -175,8 +175,7 @@ var mutants = []mutant{
 		"does not limit anonymous requests by address", ".", "TestG2_LimitedByAddressFirst",
 	},
 	{
-		"G5", "handler.go", `x.token.expires
-	reply, err := h.formatter.Token(`, `x.token.expires; if x.issue.Commit != nil { _ = x.issue.Commit(context.Background()) }
+		"G5", "handler.go", `reply, err := h.formatter.Token(`, `if x.issue.Commit != nil { _ = x.issue.Commit(context.Background()) }
 	reply, err := h.formatter.Token(`,
 		"commits before the answer is ready", ".", "TestG5_NothingIsConsumedBeforeTheAnswer",
 	},
@@ -409,7 +408,7 @@ var mutants = []mutant{
 		"waits for the state without end", ".", "TestS2_StoreCallsAreBounded",
 	},
 	{
-		"H1", "write.go", `h.Set("Cache-Control", "no-store")`, `h.Set("Cache-Control", "private")`,
+		"H1", "write.go", `"no-store", "no-cache",`, `"private", "no-cache",`,
 		"forgets no-store", ".", "TestH1_EnvelopeCannotForgetHeaders",
 	},
 	{
@@ -443,8 +442,8 @@ var mutants = []mutant{
 		"answers 401 where Meta has 403", "./response", "TestGolden",
 	},
 	{
-		"response", "response/content.go", `return []int64{}`, `return nil`,
-		"writes no roles as null", "./response", "TestGolden",
+		"response", "response/content.go", `if i > 0 {`, `if i > 1 {`,
+		"runs two roles together", "./response", "TestGolden",
 	},
 	{
 		"response", "response/data.go", `if f.Place != Guard {`, `if f.Place != "" {`,
