@@ -264,6 +264,9 @@ func unescapePair(pair string) (name, value string, ok bool) {
 		return "", "", false
 	}
 	name, value, _ = strings.Cut(pair, "=")
+	if strings.IndexByte(pair, '%') < 0 && strings.IndexByte(pair, '+') < 0 {
+		return name, value, true
+	}
 	// The error quotes the request; it must reach neither an answer nor a log.
 	name, err := url.QueryUnescape(name)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/grant"
@@ -52,6 +53,7 @@ type grantEntry struct {
 	name      string
 	public    bool
 	local     bool // it never waits for anything
+	ours      bool // nothing of a request that it sees is kept
 	limitKeys func(*grant.Request) []string
 }
 
@@ -76,6 +78,7 @@ type exchange struct {
 	request  grant.Request
 	answer   response.Token
 	subject  response.Subject
+	bodyRoom []byte
 }
 
 // NewHandler returns a handler, or an error that joins a [ConfigError] for each
@@ -154,18 +157,15 @@ func (h *Handler) addGrants(grants []grant.Grant) (parameters []string) {
 		if p, ok := g.(grant.Parameters); ok {
 			parameters = append(parameters, p.Parameters()...)
 		}
-		entry.local = h.isLocal(g)
+		entry.ours = isOurGrant(g) && isOurFormatter(h.formatter)
+		entry.local = isOurGrant(g) && h.isLocal()
 		h.grants[entry.name] = entry
 	}
 	return parameters
 }
 
-// isLocal says whether neither the grant nor what is minted for it can wait: for
-// the host's code, or for a State elsewhere.
-func (h *Handler) isLocal(g grant.Grant) bool {
-	if _, local := h.state.(boundedState).State.(*store.Memory); !local || h.userClaims != nil {
-		return false
-	}
+// isOurGrant knows the grants that call nothing of the host's but its State.
+func isOurGrant(g grant.Grant) bool {
 	switch g.(type) {
 	case grant.ClientCredentials, grant.Implicit, grant.AuthorizationCode, grant.RefreshToken:
 		return true
@@ -173,9 +173,24 @@ func (h *Handler) isLocal(g grant.Grant) bool {
 	return false
 }
 
+func isOurFormatter(f ResponseFormatter) bool {
+	switch f.(type) {
+	case response.OAuth, response.Data, response.Meta, response.Coded, response.Content:
+		return true
+	}
+	return false
+}
+
+// isLocal says whether there is nothing to wait for behind our own grants: no
+// State elsewhere, and no claims that the host finds out.
+func (h *Handler) isLocal() bool {
+	_, local := h.state.(boundedState).State.(*store.Memory)
+	return local && h.userClaims == nil
+}
+
 // ServeHTTP answers one token request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := new(exchange)
+	x := exchanges.Get().(*exchange)
 	reply, err := h.answer(w, r, x)
 	if err != nil {
 		h.refuse(w, r, x, err)
@@ -183,6 +198,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.issued(r.Context(), x, reply.Status)
 	write(w, reply) // 10. write: write.go
+	x.leave()
+}
+
+// exchanges are used again where all went well and nobody else has seen them: a
+// grant or a formatter of the host's may keep what it was given.
+var exchanges = sync.Pool{New: func() any { return &exchange{bodyRoom: make([]byte, 0, 2<<10)} }}
+
+// leave forgets the request, whose secrets nobody is to find here.
+func (x *exchange) leave() {
+	if x.grant.ours {
+		room := x.bodyRoom
+		clear(room[:cap(room)])
+		*x = exchange{bodyRoom: room}
+		exchanges.Put(x)
+	}
 }
 
 // answer is the way of a request. Whatever goes wrong on it, a panic of the
@@ -190,12 +220,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange) (reply response.Reply, err error) {
 	defer recovered(&err)
 	ctx := r.Context()
-	x.now, x.address = h.now(), h.addresses.of(r)
+	x.address = h.addresses.of(r)
 	if err = h.parser.parseTo(&x.formRoom, w, r); err != nil { // 1. parse: form.go
+		x.now = h.now()
 		return reply, err
 	}
 	x.form = &x.formRoom
-	x.now = h.now()                         // a body may take 5 s, and the grace of a refresh token is 10
+	x.now = h.now()                         // after the body, which may take 5 s: the grace of a refresh token is 10
 	if err = h.chooseGrant(x); err != nil { // 2. choose the grant
 		return reply, err
 	}
@@ -318,6 +349,9 @@ func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error)
 		GrantType:    x.grant.name,
 		Client:       &x.subject,
 		User:         x.issue.User,
+	}
+	if x.grant.ours {
+		x.answer.Room = x.bodyRoom
 	}
 	reply, err := h.formatter.Token(&x.answer)
 	if err == nil {

@@ -11,6 +11,9 @@ import (
 
 // newBody has room for the token and what is around it.
 func newBody(t *Token) []byte {
+	if t.Room != nil {
+		return t.Room[:0]
+	}
 	return make([]byte, 0, 160+len(t.AccessToken)+len(t.RefreshToken)+len(t.IDToken)+len(t.Scope))
 }
 

@@ -47,6 +47,9 @@ type Token struct {
 	GrantType    string    // the grant that issued it, as in "client_credentials"
 	Client       *Subject  // the client that asked, never nil
 	User         *Subject  // the user it acts for; nil when it acts for itself
+	// Room is where the formatters of this package append the body, up to its
+	// capacity; nil for one of its own. The Body then lasts as long as the Room.
+	Room []byte
 }
 
 // A Subject is what an envelope may tell about a client or a user.
