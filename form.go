@@ -371,6 +371,16 @@ func isScopeToken(s string) bool {
 // without control characters (C0, DEL, C1). What is not clean is answered like
 // what is unknown and never shown to a store, since stores disagree about it.
 func clean(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] >= 0x7F {
+			return cleanText(s)
+		}
+	}
+	return true
+}
+
+// cleanText is clean for what is not ASCII.
+func cleanText(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
 	}

@@ -198,18 +198,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.issued(r.Context(), x, reply.Status)
 	write(w, reply) // 10. write: write.go
-	x.leave()
+	x.leave(len(reply.Body))
 }
 
 // exchanges are used again where all went well and nobody else has seen them: a
 // grant or a formatter of the host's may keep what it was given.
 var exchanges = sync.Pool{New: func() any { return &exchange{bodyRoom: make([]byte, 0, 2<<10)} }}
 
-// leave forgets the request, whose secrets nobody is to find here.
-func (x *exchange) leave() {
+// leave forgets the request and its body of so many bytes, whose secrets nobody
+// is to find here.
+func (x *exchange) leave(body int) {
 	if x.grant.ours {
 		room := x.bodyRoom
-		clear(room[:cap(room)])
+		clear(room[:min(body, cap(room))])
 		*x = exchange{bodyRoom: room}
 		exchanges.Put(x)
 	}

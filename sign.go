@@ -137,7 +137,7 @@ func (m *mintRoom) leave() {
 		return
 	}
 	clear(m.payload[:cap(m.payload)])
-	clear(m.token[:cap(m.token)])
+	clear(m.token)
 	m.payload, m.token = m.payload[:0], m.token[:0]
 	mintRooms.Put(m)
 }
