@@ -25,11 +25,16 @@ func issueOf(r *Request, rec *authz.Record, family authz.Family, scope string) *
 	allowed := slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
 		return !slices.Contains(r.Client.Scopes, s)
 	})
-	return &Issue{
-		User:          &response.Subject{ID: rec.Subject, Username: rec.User},
-		Scopes:        allowed,
-		Authorization: &Authorization{family, rec},
+	all := &struct { // in one piece
+		issue         Issue
+		user          response.Subject
+		authorization Authorization
+	}{
+		user:          response.Subject{ID: rec.Subject, Username: rec.User},
+		authorization: Authorization{family, rec},
 	}
+	all.issue = Issue{User: &all.user, Scopes: allowed, Authorization: &all.authorization}
+	return &all.issue
 }
 
 // alarm is a refusal that tells those who watch whose authorization it was.

@@ -5,6 +5,7 @@
 package authz
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -68,7 +69,7 @@ func Key(f Family) string { return "authz:" + string(f[:]) }
 // live, and a while longer for clocks that differ.
 func (r *Record) Expires() time.Time {
 	last := r.CodeUntil
-	for _, t := range []time.Time{r.AbsUntil, r.Until} {
+	for _, t := range [...]time.Time{r.AbsUntil, r.Until} {
 		if t.After(last) {
 			last = t
 		}
@@ -83,11 +84,11 @@ const version = 1
 // Encode returns the record with 16 fresh random bytes: no two writes are alike,
 // so that a writer whose reply was lost knows its own by reading.
 func (r *Record) Encode() []byte {
-	b := make([]byte, 0, 256+len(r.Client)+len(r.Subject)+len(r.User)+len(r.Scope)+len(r.Redirect)+len(r.OIDCNonce))
-	b = append(b, version, byte(r.Phase), flag(r.OpenID)|flag(r.Offline)<<1, r.Fails)
+	var room [512]byte // of the usual record
+	b := append(room[:0], version, byte(r.Phase), flag(r.OpenID)|flag(r.Offline)<<1, r.Fails)
 	b = b[:len(b)+16]
 	_, _ = rand.Read(b[len(b)-16:])
-	for _, h := range []*[32]byte{&r.CodeHash, &r.SecretHash, &r.MACNonce} {
+	for _, h := range [...]*[32]byte{&r.CodeHash, &r.SecretHash, &r.MACNonce} {
 		b = append(b, h[:]...)
 	}
 	b = append(b, r.Realm[:]...)
@@ -101,15 +102,15 @@ func (r *Record) Encode() []byte {
 		b = binary.AppendUvarint(b, uint64(len(*s)))
 		b = append(b, *s...)
 	}
-	return b
+	return bytes.Clone(b)
 }
 
-func (r *Record) times() []*time.Time {
-	return []*time.Time{&r.CodeUntil, &r.AuthTime, &r.RotatedAt, &r.IdleUntil, &r.AbsUntil, &r.Until}
+func (r *Record) times() [6]*time.Time {
+	return [...]*time.Time{&r.CodeUntil, &r.AuthTime, &r.RotatedAt, &r.IdleUntil, &r.AbsUntil, &r.Until}
 }
 
-func (r *Record) texts() []*string {
-	return []*string{&r.Client, &r.Subject, &r.User, &r.Scope, &r.Redirect, &r.Challenge, &r.OIDCNonce}
+func (r *Record) texts() [7]*string {
+	return [...]*string{&r.Client, &r.Subject, &r.User, &r.Scope, &r.Redirect, &r.Challenge, &r.OIDCNonce}
 }
 
 func flag(b bool) byte {
@@ -153,8 +154,9 @@ func Decode(b []byte) (*Record, error) {
 		}
 	}
 	r.SubjectEpoch, r.ClientEpoch = d.varint(), d.varint()
+	texts := string(d.rest) // once for all of them
 	for _, s := range r.texts() {
-		*s = d.text()
+		*s = d.text(&texts)
 	}
 	if d.damaged || len(d.rest) != 0 || r.Client == "" || r.Subject == "" {
 		return nil, ErrDamaged
@@ -186,14 +188,20 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
-func (d *decoder) text() string {
+// text returns the text that comes next, as a part of texts, which is the same as
+// the rest.
+func (d *decoder) text(texts *string) string {
+	before := len(d.rest)
 	length := d.uvarint()
 	if length > uint64(len(d.rest)) {
 		d.damaged = true
 		return ""
 	}
-	s := string(d.rest[:length])
+	start := before - len(d.rest)
 	d.rest = d.rest[length:]
+	end := start + int(length) //nolint:gosec // at most the length of what is there
+	s := (*texts)[start:end]
+	*texts = (*texts)[end:]
 	return s
 }
 

@@ -1,6 +1,9 @@
 package authz
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"testing"
@@ -147,4 +150,19 @@ func FuzzRefresh(f *testing.F) {
 			t.Fatalf("%q: judged wrongly", text)
 		}
 	})
+}
+
+// TestMAC holds the written-out HMAC against package hmac.
+func TestMAC(t *testing.T) {
+	for gen := range uint64(64) {
+		s, nonce := NewSecret()
+		gen = gen << (gen % 58)
+		h := hmac.New(sha256.New, s[:])
+		h.Write([]byte("rt|"))
+		h.Write(nonce[:])
+		h.Write(binary.BigEndian.AppendUint64(nil, gen))
+		if got := macOf(&s, &nonce, gen); !hmac.Equal(got[:], h.Sum(nil)) {
+			t.Fatalf("%x %x %d: %x", s, nonce, gen, got)
+		}
+	}
 }
