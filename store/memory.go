@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,8 +30,9 @@ type Memory struct {
 	// before the first use.
 	Now func() time.Time
 
-	clients clientMap
-	shards  [shardCount]shard
+	clients    clientMap
+	lastClient atomic.Pointer[Client] // that was stored
+	shards     [shardCount]shard
 }
 
 var (
