@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokenbooth/tokenbooth/grant"
 	"github.com/tokenbooth/tokenbooth/internal/authz"
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 	"github.com/tokenbooth/tokenbooth/response"
 	"github.com/tokenbooth/tokenbooth/store"
 )
@@ -78,7 +79,8 @@ type exchange struct {
 	request  grant.Request
 	answer   response.Token
 	subject  response.Subject
-	bodyRoom []byte
+	room     *mintRoom     // where the access token is, if it is in no string; made when needed
+	bodyRoom jsontext.Room // the same token, and where the body goes
 }
 
 // NewHandler returns a handler, or an error that joins a [ConfigError] for each
@@ -198,22 +200,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.issued(r.Context(), x, reply.Status)
 	write(w, reply) // 10. write: write.go
-	x.leave(len(reply.Body))
+	x.leave(reply.Body)
 }
 
 // exchanges are used again where all went well and nobody else has seen them: a
 // grant or a formatter of the host's may keep what it was given.
-var exchanges = sync.Pool{New: func() any { return &exchange{bodyRoom: make([]byte, 0, 2<<10)} }}
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// leave forgets the request and its body of so many bytes, whose secrets nobody
-// is to find here.
-func (x *exchange) leave(body int) {
-	if x.grant.ours {
-		room := x.bodyRoom
-		clear(room[:min(body, cap(room))])
-		*x = exchange{bodyRoom: room}
-		exchanges.Put(x)
+// leave forgets the request and its body, whose secrets nobody is to find here.
+func (x *exchange) leave(body []byte) {
+	if !x.grant.ours {
+		return
 	}
+	clear(body)
+	if cap(body) > maxMintRoom {
+		body = nil
+	}
+	room := x.room
+	if room != nil {
+		room.wipe()
+	}
+	*x = exchange{room: room, bodyRoom: jsontext.Room{Body: body[:0]}}
+	exchanges.Put(x)
 }
 
 // answer is the way of a request. Whatever goes wrong on it, a panic of the
@@ -351,8 +359,9 @@ func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error)
 		Client:       &x.subject,
 		User:         x.issue.User,
 	}
-	if x.grant.ours {
-		x.answer.Room = x.bodyRoom
+	if token == "" && x.room != nil {
+		x.bodyRoom.Token = x.room.token
+		x.answer.Room = &x.bodyRoom
 	}
 	reply, err := h.formatter.Token(&x.answer)
 	if err == nil {

@@ -27,14 +27,10 @@ func signsIDTokens(grants []grant.Grant) bool {
 // mintIDToken makes the id_token of an authorization that asked for one, at the
 // code's redemption and at each refresh (OpenID Connect Core §3.1.3.3, §12.2).
 func (h *Handler) mintIDToken(ctx context.Context, x *exchange, accessToken string) (string, error) {
-	a := x.issue.Authorization
-	if a == nil {
+	if !wantsIDToken(x.issue) {
 		return "", nil
 	}
-	nonce, authTime, ok := a.OpenID()
-	if !ok || !slices.Contains(x.issue.Scopes, "openid") { // it may have been narrowed away since
-		return "", nil
-	}
+	nonce, authTime, _ := x.issue.Authorization.OpenID()
 	members, err := h.claimsAbout(ctx, x.token.subject, x.issue.Scopes)
 	if err != nil {
 		return "", err
@@ -53,6 +49,15 @@ func (h *Handler) mintIDToken(ctx context.Context, x *exchange, accessToken stri
 		return "", err
 	}
 	return h.keys.signWith(keys.idSigner, payload)
+}
+
+// wantsIDToken: the scope may have been narrowed away since it was asked for.
+func wantsIDToken(issue *grant.Issue) bool {
+	if issue.Authorization == nil {
+		return false
+	}
+	_, _, ok := issue.Authorization.OpenID()
+	return ok && slices.Contains(issue.Scopes, "openid")
 }
 
 var protocolClaims = []string{

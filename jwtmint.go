@@ -10,10 +10,13 @@ import (
 )
 
 func (j *jwtCodec) mint(_ context.Context, c *claims) (string, error) {
+	return inMintRoom(func(room *mintRoom) error { return j.mintIn(room, c) })
+}
+
+// mintIn leaves the token in the room.
+func (j *jwtCodec) mintIn(room *mintRoom, c *claims) error {
 	c.id = randomID()
-	room := mintRooms.Get().(*mintRoom)
-	defer room.leave()
-	room.payload = j.appendClaims(room.payload, c)
+	room.payload = j.appendClaims(room.payload[:0], c)
 	return j.keys.signIn(room, j.keys.set().signer)
 }
 

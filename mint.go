@@ -28,7 +28,7 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 	if err := h.bind(ctx, x); err != nil {
 		return "", err
 	}
-	token, err := h.codec.mint(ctx, &x.token)
+	token, err := h.mintAccessToken(ctx, x)
 	if err != nil {
 		return "", fmt.Errorf("tokenbooth: minting: %w", err)
 	}
@@ -36,6 +36,18 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 		return "", fmt.Errorf("tokenbooth: minting the id_token: %w", err)
 	}
 	return token, nil
+}
+
+// mintAccessToken leaves a JWT in the room of the request, where only our own
+// code will look for it; else it returns the token.
+func (h *Handler) mintAccessToken(ctx context.Context, x *exchange) (string, error) {
+	if jwt, ok := h.codec.(*jwtCodec); ok && x.grant.ours && !wantsIDToken(x.issue) {
+		if x.room == nil {
+			x.room = newMintRoom()
+		}
+		return "", jwt.mintIn(x.room, &x.token)
+	}
+	return h.codec.mint(ctx, &x.token)
 }
 
 func checkSubject(subject string) error {

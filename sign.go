@@ -121,38 +121,37 @@ func appendFixed(dst, der []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// A mintRoom is where a token is made, so that only the finished one is
-// allocated.
+// A mintRoom is where a token is made, so that nothing of it need be allocated.
 type mintRoom struct{ payload, token []byte }
 
-var mintRooms = sync.Pool{New: func() any {
-	return &mintRoom{make([]byte, 0, 1<<10), make([]byte, 0, 2<<10)}
-}}
+var mintRooms = sync.Pool{New: func() any { return newMintRoom() }}
+
+func newMintRoom() *mintRoom { return &mintRoom{make([]byte, 0, 1<<10), make([]byte, 0, 2<<10)} }
 
 const maxMintRoom = 16 << 10 // bytes that are kept
 
-// leave gives the room to others without what was in it.
-func (m *mintRoom) leave() {
+// wipe leaves nothing of what was in the room.
+func (m *mintRoom) wipe() {
 	if cap(m.payload)+cap(m.token) > maxMintRoom {
+		*m = *newMintRoom()
 		return
 	}
 	clear(m.payload[:cap(m.payload)])
 	clear(m.token)
 	m.payload, m.token = m.payload[:0], m.token[:0]
-	mintRooms.Put(m)
 }
 
-// compact returns the JWS of the payload in the room, and overwrites that.
-func (s *signer) compact(m *mintRoom) (string, error) {
+// compact replaces the payload in the room by its JWS.
+func (s *signer) compact(m *mintRoom) error {
 	m.token = append(m.token[:0], s.header...)
 	m.token = base64.RawURLEncoding.AppendEncode(m.token, m.payload)
 	signature, err := s.sign(m.payload[:0], m.token)
 	if err != nil {
-		return "", fmt.Errorf("tokenbooth: signing: %w", err)
+		return fmt.Errorf("tokenbooth: signing: %w", err)
 	}
 	m.token = append(m.token, '.')
 	m.token = base64.RawURLEncoding.AppendEncode(m.token, signature)
-	return string(m.token), nil
+	return nil
 }
 
 // sign returns the compact JWS of an access token.
@@ -161,16 +160,28 @@ func (ring *KeyRing) sign(payload []byte) (string, error) {
 }
 
 func (ring *KeyRing) signWith(by *signer, payload []byte) (string, error) {
-	room := mintRooms.Get().(*mintRoom)
-	defer room.leave()
-	room.payload = append(room.payload, payload...)
-	return ring.signIn(room, by)
+	return inMintRoom(func(room *mintRoom) error {
+		room.payload = append(room.payload, payload...)
+		return ring.signIn(room, by)
+	})
 }
 
-// signIn returns the compact JWS of the payload in the room.
-func (ring *KeyRing) signIn(room *mintRoom, by *signer) (string, error) {
+func inMintRoom(mint func(*mintRoom) error) (string, error) {
+	room := mintRooms.Get().(*mintRoom)
+	defer func() {
+		room.wipe()
+		mintRooms.Put(room)
+	}()
+	if err := mint(room); err != nil {
+		return "", err
+	}
+	return string(room.token), nil
+}
+
+// signIn replaces the payload in the room by its JWS.
+func (ring *KeyRing) signIn(room *mintRoom, by *signer) error {
 	if ring.of != nil || by == nil {
-		return "", errors.New("tokenbooth: no key to sign with")
+		return errors.New("tokenbooth: no key to sign with")
 	}
 	return by.compact(room)
 }

@@ -38,7 +38,7 @@ func codedRate(h http.Header, limit, remaining int, reset time.Time) {
 
 // Token formats t under "data".
 func (Coded) Token(t *Token) (Reply, error) {
-	b := appendText(newBody(t), `{"data":{"access_token":`, t.AccessToken)
+	b := appendAccessToken(newBody(t), `{"data":{"access_token":`, t)
 	b = appendText(b, `,"token_type":`, t.Type)
 	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
 	return Reply{Status: http.StatusOK, Body: append(b, "}}"...)}, nil

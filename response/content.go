@@ -42,7 +42,7 @@ func (Content) Token(t *Token) (Reply, error) {
 		s, kind, whose, number, id = t.User, "user ", t.User.Username, `,"user_id":`, `,"username":`
 	}
 	b := appendText(newBody(t), `{"code":200000,"message":`, "Token generated for "+kind+whose)
-	b = appendText(b, `,"content":{"jwt_token":`, t.AccessToken)
+	b = appendAccessToken(b, `,"content":{"jwt_token":`, t)
 	b = appendText(b, `,"name":`, s.Name)
 	b = appendText(b, `,"description":`, s.Description)
 	b = appendNumber(b, number, s.Number)

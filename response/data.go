@@ -53,7 +53,7 @@ func (d Data) Token(t *Token) (Reply, error) {
 }
 
 func appendData(b []byte, t *Token) []byte {
-	b = appendText(b, `"access_token":`, t.AccessToken)
+	b = appendAccessToken(b, `"access_token":`, t)
 	b = appendText(b, `,"token_type":`, t.Type)
 	b = appendText(b, `,"identifier":`, t.GrantType)
 	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))

@@ -1,6 +1,7 @@
 package response
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/tokenbooth/tokenbooth/internal/jsontext"
@@ -11,10 +12,18 @@ import (
 
 // newBody has room for the token and what is around it.
 func newBody(t *Token) []byte {
+	size := 160 + len(t.AccessToken) + len(t.RefreshToken) + len(t.IDToken) + len(t.Scope)
 	if t.Room != nil {
-		return t.Room[:0]
+		return slices.Grow(t.Room.Body[:0], size+len(t.Room.Token))
 	}
-	return make([]byte, 0, 160+len(t.AccessToken)+len(t.RefreshToken)+len(t.IDToken)+len(t.Scope))
+	return make([]byte, 0, size)
+}
+
+func appendAccessToken(b []byte, name string, t *Token) []byte {
+	if t.Room != nil {
+		return jsontext.AppendString(append(b, name...), t.Room.Token)
+	}
+	return appendText(b, name, t.AccessToken)
 }
 
 func appendText(b []byte, name, value string) []byte {

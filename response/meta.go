@@ -18,7 +18,7 @@ type Meta struct{}
 
 // Token formats t; what is empty is left out.
 func (Meta) Token(t *Token) (Reply, error) {
-	b := appendText(newBody(t), `{"access_token":`, t.AccessToken)
+	b := appendAccessToken(newBody(t), `{"access_token":`, t)
 	b = appendOptional(b, `,"refresh_token":`, t.RefreshToken)
 	b = appendOptional(b, `,"id_token":`, t.IDToken)
 	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))

@@ -23,7 +23,7 @@ func (OAuth) Conventions() Conventions { return Conventions{JSON: true} }
 
 // Token formats t as RFC 6749 §5.1 does; what is empty is left out.
 func (OAuth) Token(t *Token) (Reply, error) {
-	b := appendText(newBody(t), `{"access_token":`, t.AccessToken)
+	b := appendAccessToken(newBody(t), `{"access_token":`, t)
 	b = appendText(b, `,"token_type":`, t.Type)
 	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
 	b = appendOptional(b, `,"refresh_token":`, t.RefreshToken)

@@ -14,6 +14,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 )
 
 // A Formatter writes whole answers in one envelope. Its methods are called
@@ -47,9 +49,9 @@ type Token struct {
 	GrantType    string    // the grant that issued it, as in "client_credentials"
 	Client       *Subject  // the client that asked, never nil
 	User         *Subject  // the user it acts for; nil when it acts for itself
-	// Room is where the formatters of this package append the body, up to its
-	// capacity; nil for one of its own. The Body then lasts as long as the Room.
-	Room []byte
+	// Room is the handler's own and nil for everybody else: from it the formatters
+	// of this package take the access token, and in it they put the body.
+	Room *jsontext.Room
 }
 
 // A Subject is what an envelope may tell about a client or a user.

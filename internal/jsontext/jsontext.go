@@ -5,15 +5,19 @@ import "encoding/json"
 
 // AppendString appends s as package encoding/json writes it: with <, > and &
 // escaped, and U+FFFD in place of what is not UTF-8.
-func AppendString(b []byte, s string) []byte {
+func AppendString[S ~string | ~[]byte](b []byte, s S) []byte {
 	if !isPlain(s) {
-		quoted, _ := json.Marshal(s) // a string always has one
+		quoted, _ := json.Marshal(string(s)) // a string always has one
 		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
 }
+
+// A Room is memory that is used again when its answer was sent: an access token
+// that is in no string, and where the body goes.
+type Room struct{ Token, Body []byte }
 
 const (
 	ones  = 0x0101010101010101
@@ -23,7 +27,7 @@ const (
 // isPlain says whether s stands for itself in JSON. What does not is rare in
 // tokens, identifiers and scopes, and left to encoding/json. It looks at eight
 // bytes at once, since a token has hundreds.
-func isPlain(s string) bool {
+func isPlain[S ~string | ~[]byte](s S) bool {
 	for ; len(s) >= 8; s = s[8:] {
 		if isSpecial(uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56) {
