@@ -233,10 +233,14 @@ func (p *formParser) fill(f *form, r *http.Request, body string, labelledJSON bo
 	return p.readForm(f, body)
 }
 
-// readForm reads application/x-www-form-urlencoded. Escapes are checked in
-// unknown parameters too: who skips what it cannot read may skip what an
-// intermediary read.
+// readForm reads application/x-www-form-urlencoded. A bare semicolon is refused,
+// which some parsers take for a separator. Escapes are checked in unknown
+// parameters too: who skips what it cannot read may skip what an intermediary
+// read.
 func (p *formParser) readForm(f *form, body string) *response.Failure {
+	if strings.IndexByte(body, ';') >= 0 {
+		return response.Fail(response.BodyMalformed)
+	}
 	for count := 0; body != ""; {
 		var pair string
 		pair, body, _ = strings.Cut(body, "&")
@@ -257,12 +261,7 @@ func (p *formParser) readForm(f *form, body string) *response.Failure {
 	return nil
 }
 
-// unescapePair refuses a bare semicolon, which some parsers take for a
-// separator.
 func unescapePair(pair string) (name, value string, ok bool) {
-	if strings.IndexByte(pair, ';') >= 0 {
-		return "", "", false
-	}
 	name, value, _ = strings.Cut(pair, "=")
 	if strings.IndexByte(pair, '%') < 0 && strings.IndexByte(pair, '+') < 0 {
 		return name, value, true
@@ -323,6 +322,9 @@ func (p *formParser) add(f *form, name, value string) *response.Failure {
 func (p *formParser) finish(f *form) *response.Failure {
 	f.params = slices.DeleteFunc(f.params, func(prm grant.Param) bool { return prm.Value == "" })
 	for i := range f.params {
+		if len(f.params[i].Value) <= maxClientID { // the least of all limits
+			continue
+		}
 		field := p.field(f.params[i].Name)
 		if field.max > 0 && len(f.params[i].Value) > field.max {
 			return failParam(field.reason, field.name)
