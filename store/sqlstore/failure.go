@@ -1,0 +1,196 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/tokenbooth/tokenbooth/store"
+)
+
+const (
+	mostReads  = 3 // of one read, over connections that turn out to be dead
+	mostWrites = 8 // of one write, each rolled back by the server
+	firstPause = 2 * time.Millisecond
+)
+
+var errClosed = errors.New("the store is closed")
+
+// write runs one statement. It is sent again only where the server has answered
+// that it rolled it back to let another transaction go first.
+//
+// Below it, database/sql sends a statement again on driver.ErrBadConn alone.
+// Both drivers answer so only while not one byte of the statement has left: pgx
+// where its SafeToRetry says so, which its calls set before they write; the
+// driver of MySQL where the connection was closed before or the first write took
+// nothing. (Its RejectReadOnly does so too, for what the server refused to run.)
+// A statement that may have reached the server fails with another error.
+func (s *Store) write(ctx context.Context, what string, run func() error) error {
+	var err error
+	for n := range mostWrites {
+		if err = s.run(ctx, run); !rolledBack(err) || !pause(ctx, n) {
+			break
+		}
+	}
+	return failed(ctx, what, err)
+}
+
+// read runs a query, which changes nothing, again where its connection was lost:
+// after a restart of the server each pooled connection is a dead one.
+func (s *Store) read(ctx context.Context, what string, run func() error) error {
+	var err error
+	for range mostReads {
+		if err = s.run(ctx, run); err == nil || !lost(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return failed(ctx, what, err)
+}
+
+func (s *Store) run(ctx context.Context, run func() error) error {
+	if s.closed.Load() {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, errClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return run()
+}
+
+// pause waits about twice as long each time, and says whether to go on.
+func pause(ctx context.Context, n int) bool {
+	d := firstPause << n
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d/2 + rand.N(d)): //nolint:gosec // no secret
+		return true
+	}
+}
+
+// failed returns the error that a caller of the Store sees.
+func failed(ctx context.Context, what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		// What the driver makes of it differs from one to the next.
+		return fmt.Errorf("sqlstore: %s: %w: %w", what, store.ErrUnavailable, ctx.Err())
+	case errors.Is(err, store.ErrUnavailable), !unavailable(err):
+		return fmt.Errorf("sqlstore: %s: %w", what, err)
+	}
+	return fmt.Errorf("sqlstore: %s: %w: %w", what, store.ErrUnavailable, err)
+}
+
+func unavailable(err error) bool {
+	if state := sqlState(err); state != "" {
+		return slices.ContainsFunc(unavailableStates, func(p string) bool { return strings.HasPrefix(state, p) })
+	}
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return slices.Contains(unavailableNumbers, e.Number)
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return slices.Contains(unavailableCodes, e.Code()&0xff)
+	}
+	return lost(err)
+}
+
+// rolledBack says whether the server answered that the statement was undone only
+// for being in the way of another.
+func rolledBack(err error) bool {
+	if state := sqlState(err); state != "" {
+		return state == "40001" || state == "40P01"
+	}
+	e, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok && (e.Number == deadlock || e.Number == changedSince)
+}
+
+// lost says whether there is no connection, or not any more.
+func lost(err error) bool {
+	if sqlState(err) != "" {
+		return false // the server's word
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	for _, sign := range []error{
+		driver.ErrBadConn, sql.ErrConnDone, mysql.ErrInvalidConn, mysql.ErrMalformPkt, mysql.ErrPktSync,
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded,
+		context.DeadlineExceeded, context.Canceled,
+		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOENT,
+	} {
+		if errors.Is(err, sign) {
+			return true
+		}
+	}
+	// These have no name.
+	text := err.Error()
+	return strings.HasSuffix(text, "sql: database is closed") || strings.HasSuffix(text, "sql: statement is closed") ||
+		strings.HasSuffix(text, "conn closed")
+}
+
+// sqlState returns the SQLSTATE that PostgreSQL has answered.
+func sqlState(err error) string {
+	if e, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok {
+		return e.SQLState()
+	}
+	return ""
+}
+
+// Beginnings of SQLSTATEs (PostgreSQL, appendix A).
+var unavailableStates = []string{
+	"08",             // connection exceptions
+	"25006",          // read only
+	"25P04",          // transaction_timeout
+	"40001", "40P01", // in the way of another, again and again
+	"53",    // insufficient resources: disk full, too many connections
+	"55P03", // lock_timeout
+	"57014", // statement_timeout
+	"57P",   // shutting down, starting up, recovering
+}
+
+const (
+	changedSince = 1020
+	deadlock     = 1213
+)
+
+// Error numbers of MariaDB and MySQL.
+var unavailableNumbers = []uint16{
+	changedSince, deadlock,
+	1021, 1114, // disk full, table full
+	1037, 1041, 1135, // out of memory, no thread
+	1040, 1203, 1226, // too many connections, or more than a user may have
+	1047,                   // a node of a cluster that is not ready
+	1053, 1077, 1079, 1927, // shutting down, killed
+	1129,                         // too many broken connections from this host
+	1152, 1158, 1159, 1160, 1161, // connection broken
+	1184, // the same
+	1205, // lock wait timeout
+	1290, 1792, 1836, // read only
+	1317, 1969, 3024, // interrupted, too slow
+	4031, // idle for too long
+}
+
+// Primary result codes of SQLite.
+var unavailableCodes = []int{
+	sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL,
+	sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+	sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT,
+}

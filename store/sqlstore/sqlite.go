@@ -1,0 +1,68 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // the driver "sqlite", without cgo
+)
+
+const sqliteReaders = 4
+
+// OpenSQLite returns a Store in a file of SQLite, which it makes where there is
+// none, for its owner alone to read; two more files beside it have its name and
+// -wal and -shm. Several processes of one machine may open the same file; on a
+// network file system they must not. [Store.Migrate] makes its tables, and
+// [Store.Close] closes it.
+//
+// What was acknowledged is on the disk (synchronous=FULL): a write costs one
+// fsync, and there is one at a time. Reads wait for no write. A write that waits
+// for another process does so until its context ends, 10 s at most.
+func OpenSQLite(path string) (*Store, error) {
+	dsn, err := prepareFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: open: %w", err)
+	}
+	writes, err := sql.Open("sqlite", dsn+"&_txlock=immediate")
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: open: %w", err)
+	}
+	writes.SetMaxOpenConns(1)
+	reads, err := sql.Open("sqlite", dsn+"&_pragma=query_only(true)")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlstore: open: %w", err), writes.Close())
+	}
+	reads.SetMaxOpenConns(sqliteReaders)
+	reads.SetMaxIdleConns(sqliteReaders)
+	return &Store{
+		dialect: &sqliteDialect, owned: true,
+		reads:  &pool{DB: reads, prepares: true},
+		writes: &pool{DB: writes, prepares: true},
+	}, nil
+}
+
+// prepareFile makes the file before SQLite would, which makes it for all to read.
+// The other files take their mode from it.
+func prepareFile(path string) (dsn string, err error) {
+	if path == "" {
+		return "", errors.New("no path; name a file")
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the caller names the file
+	if errors.Is(err, os.ErrPermission) {
+		f, err = os.Open(path) //nolint:gosec // the same; one may read what one may not write
+	}
+	if err != nil {
+		return "", err
+	}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), OmitHost: true}
+	u.RawQuery = "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"
+	return u.String(), f.Close()
+}
