@@ -1,0 +1,73 @@
+package sqlstore
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// The test binary runs itself again as another process over the same database.
+const (
+	childVariable    = "SQLSTORE_TEST_CHILD"
+	childURLVariable = "SQLSTORE_TEST_URL"
+)
+
+func childCommand(t testing.TB, act, url string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^$")
+	cmd.Env = append(os.Environ(), childVariable+"="+act, childURLVariable+"="+url)
+	return cmd
+}
+
+func child(act, url string) {
+	if err := childAct(act, url); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func childAct(act, url string) error {
+	s, err := storeOf(url)
+	if err != nil {
+		return err
+	}
+	switch act {
+	case "migrate":
+		fmt.Println("ready")
+		if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil { // all at once
+			return err
+		}
+		return s.Migrate(context.Background())
+	case "write":
+		return writeOn(s, os.Stdout)
+	}
+	return fmt.Errorf("no such act: %s", act)
+}
+
+func counted(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+const countKey = "count"
+
+// writeOn counts in the database and says how far the acknowledged writes are.
+func writeOn(s *Store, w io.Writer) error {
+	ctx, until := context.Background(), time.Now().Add(time.Hour)
+	for n := uint64(0); ; n++ {
+		ok, err := s.Swap(ctx, countKey, counted(n), counted(n+1), until)
+		if err != nil || !ok {
+			return fmt.Errorf("swap of %d: %v, %w", n, ok, err)
+		}
+		if _, err := fmt.Fprintln(w, n+1); err != nil {
+			return err
+		}
+	}
+}
