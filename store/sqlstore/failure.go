@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -128,10 +127,9 @@ func lost(err error) bool {
 		return true
 	}
 	for _, sign := range []error{
-		driver.ErrBadConn, sql.ErrConnDone, mysql.ErrInvalidConn, mysql.ErrMalformPkt, mysql.ErrPktSync,
+		driver.ErrBadConn, sql.ErrConnDone, mysql.ErrInvalidConn,
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded,
 		context.DeadlineExceeded, context.Canceled,
-		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOENT,
 	} {
 		if errors.Is(err, sign) {
 			return true
