@@ -8,14 +8,16 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 )
 
 // The test binary runs itself again as another process over the same database.
 const (
-	childVariable    = "SQLSTORE_TEST_CHILD"
-	childURLVariable = "SQLSTORE_TEST_URL"
+	childVariable     = "SQLSTORE_TEST_CHILD"
+	childURLVariable  = "SQLSTORE_TEST_URL"
+	childFromVariable = "SQLSTORE_TEST_FROM"
 )
 
 func childCommand(t testing.TB, act, url string) *exec.Cmd {
@@ -49,7 +51,11 @@ func childAct(act, url string) error {
 		}
 		return s.Migrate(context.Background())
 	case "write":
-		return writeOn(s, os.Stdout)
+		from, err := strconv.ParseUint(os.Getenv(childFromVariable), 10, 64)
+		if err != nil {
+			return err
+		}
+		return writeOn(s, from, os.Stdout)
 	}
 	return fmt.Errorf("no such act: %s", act)
 }
@@ -59,9 +65,9 @@ func counted(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 const countKey = "count"
 
 // writeOn counts in the database and says how far the acknowledged writes are.
-func writeOn(s *Store, w io.Writer) error {
+func writeOn(s *Store, from uint64, w io.Writer) error {
 	ctx, until := context.Background(), time.Now().Add(time.Hour)
-	for n := uint64(0); ; n++ {
+	for n := from; ; n++ {
 		ok, err := s.Swap(ctx, countKey, counted(n), counted(n+1), until)
 		if err != nil || !ok {
 			return fmt.Errorf("swap of %d: %v, %w", n, ok, err)

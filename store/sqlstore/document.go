@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"time"
 
@@ -88,6 +89,9 @@ func decode(text []byte) (*store.Client, error) {
 	var d document
 	if err := dec.Decode(&d); err != nil {
 		return nil, errDamaged // what is wrong with it may be a hash
+	}
+	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // as it is documented
+		return nil, errDamaged
 	}
 	c := &store.Client{
 		ID: d.ID, Public: d.Public, Disabled: d.Disabled, LongLived: d.LongLived,

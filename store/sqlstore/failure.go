@@ -179,8 +179,8 @@ var unavailableNumbers = []uint16{
 	1053, 1077, 1079, 1927, // shutting down, killed
 	1129,                         // too many broken connections from this host
 	1152, 1158, 1159, 1160, 1161, // connection broken
-	1184, // the same
-	1205, // lock wait timeout
+	1184,             // the same
+	1205,             // lock wait timeout
 	1290, 1792, 1836, // read only
 	1317, 1969, 3024, // interrupted, too slow
 	4031, // idle for too long

@@ -187,7 +187,7 @@ func TestClosed(t *testing.T) {
 }
 
 // A private server, durable as it is by default, which may be killed.
-func started(t *testing.T, start func(string) (*testservers.Server, error)) (*testservers.Server, *Store) {
+func started(t testing.TB, start func(string) (*testservers.Server, error)) (*testservers.Server, *Store) {
 	t.Helper()
 	srv, err := start(filepath.Join(t.TempDir(), "server"))
 	if errors.Is(err, testservers.ErrNotInstalled) && os.Getenv("TEST_REQUIRE_SERVERS") != "1" {
@@ -343,11 +343,31 @@ func TestFailuresAreSorted(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, true},
 		{&net.DNSError{Err: "no such host"}, true},
 		{context.DeadlineExceeded, true},
-		{pg("08006"), true}, {pg("53300"), true}, {pg("53100"), true}, {pg("57P01"), true}, {pg("57P03"), true},
-		{pg("57014"), true}, {pg("55P03"), true}, {pg("25006"), true}, {pg("40001"), true}, {pg("40P01"), true},
-		{pg("42P01"), false}, {pg("42601"), false}, {pg("23505"), false}, {pg("28P01"), false}, {pg("XX001"), false},
-		{my(1040), true}, {my(1053), true}, {my(1205), true}, {my(1213), true}, {my(1290), true}, {my(1021), true},
-		{my(1045), false}, {my(1064), false}, {my(1146), false}, {my(1062), false},
+		{pg("08006"), true},
+		{pg("53300"), true},
+		{pg("53100"), true},
+		{pg("57P01"), true},
+		{pg("57P03"), true},
+		{pg("57014"), true},
+		{pg("55P03"), true},
+		{pg("25006"), true},
+		{pg("40001"), true},
+		{pg("40P01"), true},
+		{pg("42P01"), false},
+		{pg("42601"), false},
+		{pg("23505"), false},
+		{pg("28P01"), false},
+		{pg("XX001"), false},
+		{my(1040), true},
+		{my(1053), true},
+		{my(1205), true},
+		{my(1213), true},
+		{my(1290), true},
+		{my(1021), true},
+		{my(1045), false},
+		{my(1064), false},
+		{my(1146), false},
+		{my(1062), false},
 		{errors.New("sql: expected 1 arguments, got 2"), false},
 		{errDamaged, false},
 		{fmt.Errorf("x: %w", store.ErrNotFound), false},

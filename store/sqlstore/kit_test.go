@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"crypto/rand"
 	"database/sql"
+	"io"
+	"log"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,6 +23,7 @@ func TestMain(m *testing.M) {
 		child(act, os.Getenv(childURLVariable))
 		return
 	}
+	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it says what the tests do to it
 	code := m.Run()
 	for _, f := range slices.Backward(atEnd) {
 		f()

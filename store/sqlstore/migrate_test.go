@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
 )
 
 func TestS3_FourProcessesMigrateAtOnce(t *testing.T) {
