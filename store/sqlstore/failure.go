@@ -25,12 +25,14 @@ const (
 	mostReads  = 3 // of one read, over connections that turn out to be dead
 	mostWrites = 8 // of one write, each rolled back by the server
 	firstPause = 2 * time.Millisecond
+	mostPauses = 4                // until they get no longer
+	busyTime   = 10 * time.Second // for a file that another process has locked
 )
 
 var errClosed = errors.New("the store is closed")
 
-// write runs one statement. It is sent again only where the server has answered
-// that it rolled it back to let another transaction go first.
+// write runs one statement. It is sent again only where the answer was that it
+// was rolled back to let another transaction go first.
 //
 // Below it, database/sql sends a statement again on driver.ErrBadConn alone.
 // Both drivers answer so only while not one byte of the statement has left: pgx
@@ -39,25 +41,27 @@ var errClosed = errors.New("the store is closed")
 // nothing. (Its RejectReadOnly does so too, for what the server refused to run.)
 // A statement that may have reached the server fails with another error.
 func (s *Store) write(ctx context.Context, what string, run func() error) error {
-	var err error
-	for n := range mostWrites {
-		if err = s.run(ctx, run); !rolledBack(err) || !pause(ctx, n) {
-			break
-		}
-	}
-	return failed(ctx, what, err)
+	return s.try(ctx, what, run, rolledBack)
 }
 
-// read runs a query, which changes nothing, again where its connection was lost:
-// after a restart of the server each pooled connection is a dead one.
+// read runs a query, which changes nothing, again where its connection was lost
+// too: after a restart of the server each pooled connection is a dead one.
 func (s *Store) read(ctx context.Context, what string, run func() error) error {
-	var err error
-	for range mostReads {
-		if err = s.run(ctx, run); err == nil || !lost(err) || ctx.Err() != nil {
-			break
+	return s.try(ctx, what, run, func(err error, n int) bool { return rolledBack(err, n) || n < mostReads && lost(err) })
+}
+
+func (s *Store) try(ctx context.Context, what string, run func() error, again func(err error, n int) bool) error {
+	began := time.Now()
+	for n := 1; ; n++ {
+		err := s.run(ctx, run)
+		if err == nil {
+			return nil
+		}
+		more := again(err, n) || busy(err) && time.Since(began) < busyTime
+		if !more || !pause(ctx, n) {
+			return failed(ctx, what, err)
 		}
 	}
-	return failed(ctx, what, err)
 }
 
 func (s *Store) run(ctx context.Context, run func() error) error {
@@ -72,7 +76,7 @@ func (s *Store) run(ctx context.Context, run func() error) error {
 
 // pause waits about twice as long each time, and says whether to go on.
 func pause(ctx context.Context, n int) bool {
-	d := firstPause << n
+	d := firstPause << min(n, mostPauses)
 	select {
 	case <-ctx.Done():
 		return false
@@ -84,8 +88,6 @@ func pause(ctx context.Context, n int) bool {
 // failed returns the error that a caller of the Store sees.
 func failed(ctx context.Context, what string, err error) error {
 	switch {
-	case err == nil:
-		return nil
 	case ctx.Err() != nil:
 		// What the driver makes of it differs from one to the next.
 		return fmt.Errorf("sqlstore: %s: %w: %w", what, store.ErrUnavailable, ctx.Err())
@@ -108,14 +110,24 @@ func unavailable(err error) bool {
 	return lost(err)
 }
 
-// rolledBack says whether the server answered that the statement was undone only
-// for being in the way of another.
-func rolledBack(err error) bool {
+// rolledBack says whether the answer to the n-th try was that the statement was
+// undone only for being in the way of another.
+func rolledBack(err error, n int) bool {
+	if n >= mostWrites {
+		return false
+	}
 	if state := sqlState(err); state != "" {
 		return state == "40001" || state == "40P01"
 	}
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	return ok && (e.Number == deadlock || e.Number == changedSince)
+}
+
+// busy says whether a statement was not begun because another process has locked
+// the file. The driver would wait for it past the end of the context.
+func busy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
 // lost says whether there is no connection, or not any more.

@@ -83,6 +83,20 @@ func freshMySQL(t testing.TB) string {
 	return u.String()
 }
 
+// setting returns a parameter of a DSN by the name that the server knows it under.
+func setting(t testing.TB, mariaDB, mySQL, value string) string {
+	t.Helper()
+	var version string
+	db := openDB(t, server(t, "mysql", testservers.MySQL))
+	if err := db.QueryRow(`SELECT VERSION()`).Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(version, "MariaDB") {
+		return mariaDB + "=" + value
+	}
+	return mySQL + "=" + value
+}
+
 func freshSQLite(t testing.TB) string {
 	return "sqlite:" + filepath.Join(t.TempDir(), "a file ? of #100%.db")
 }

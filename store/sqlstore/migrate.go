@@ -44,7 +44,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
-	return failed(ctx, "migrate", s.run(ctx, func() error {
+	return s.write(ctx, "migrate", func() error {
 		if todo, err := s.pending(ctx, s.writes, all); err != nil || len(todo) == 0 {
 			return err
 		}
@@ -57,7 +57,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 			}
 			return err
 		})
-	}))
+	})
 }
 
 // migrations returns the files of an engine in their order.

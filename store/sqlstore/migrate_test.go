@@ -89,7 +89,7 @@ func TestMigrateOnlyReadsWhereNothingIsToDo(t *testing.T) {
 	}
 	url = freshMySQL(t)
 	open(t, url)
-	if err := unmigrated(t, url+"?tx_read_only=1").Migrate(t.Context()); err != nil {
+	if err := unmigrated(t, url+"?"+readOnly(t)).Migrate(t.Context()); err != nil {
 		t.Errorf("mysql: %v", err)
 	}
 }

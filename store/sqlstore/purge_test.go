@@ -99,10 +99,9 @@ func fill(t testing.TB, s *Store, n int, expires time.Time) {
 	}
 	defer func() { _ = conn.Close() }()
 	if s.dialect.name == "mysql" {
-		for _, set := range []string{`SET max_recursive_iterations = 10000000`} {
-			if _, err := conn.ExecContext(t.Context(), set); err != nil {
-				t.Fatal(err)
-			}
+		set := setting(t, "max_recursive_iterations", "cte_max_recursion_depth", "10000000")
+		if _, err := conn.ExecContext(t.Context(), "SET "+set); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if _, err := conn.ExecContext(t.Context(), series, n, expires.UnixMilli()); err != nil {

@@ -63,6 +63,6 @@ func prepareFile(path string) (dsn string, err error) {
 		return "", err
 	}
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), OmitHost: true}
-	u.RawQuery = "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"
+	u.RawQuery = "_pragma=busy_timeout(20)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"
 	return u.String(), f.Close()
 }

@@ -127,8 +127,8 @@ func TestSettingsOfTheCaller(t *testing.T) {
 		"mysql, lax":                with(freshMySQL, "?sql_mode=''"),
 		"mysql, ansi":               with(freshMySQL, "?sql_mode='ANSI,STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH'"),
 		"mysql, latin1":             with(freshMySQL, "?charset=latin1"),
-		"mysql, serializable":       with(freshMySQL, "?tx_isolation='SERIALIZABLE'"),
-		"mysql, read committed":     with(freshMySQL, "?tx_isolation='READ-COMMITTED'"),
+		"mysql, serializable":       isolated("'SERIALIZABLE'"),
+		"mysql, read committed":     isolated("'READ-COMMITTED'"),
 		"mysql, compressed":         with(freshMySQL, "?compress=true"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,6 +142,12 @@ func TestSettingsOfTheCaller(t *testing.T) {
 
 func with(fresh func(testing.TB) string, more string) func(testing.TB) string {
 	return func(t testing.TB) string { return fresh(t) + more }
+}
+
+func isolated(level string) func(testing.TB) string {
+	return func(t testing.TB) string {
+		return freshMySQL(t) + "?" + setting(t, "tx_isolation", "transaction_isolation", level)
+	}
 }
 
 func checkSwaps(t *testing.T, s *Store) {
