@@ -287,7 +287,7 @@ func recovers(t *testing.T, s *Store) {
 	t.Helper()
 	began := time.Now()
 	var wg sync.WaitGroup
-	for range 2 * poolSize {
+	for range poolSize {
 		wg.Go(func() {
 			for name, call := range calls {
 				for {
