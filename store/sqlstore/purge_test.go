@@ -104,7 +104,7 @@ func fill(t testing.TB, s *Store, n int, expires time.Time) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := conn.ExecContext(t.Context(), series, n, expires.UnixMilli()); err != nil {
+	if _, err := conn.ExecContext(t.Context(), series, n, milliseconds(expires)); err != nil {
 		t.Fatal(err)
 	}
 }
