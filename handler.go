@@ -185,10 +185,7 @@ func isOurFormatter(f ResponseFormatter) bool {
 
 // isLocal says whether there is nothing to wait for behind our own grants: no
 // State elsewhere, and no claims that the host finds out.
-func (h *Handler) isLocal() bool {
-	_, local := h.state.(boundedState).State.(*store.Memory)
-	return local && h.userClaims == nil
-}
+func (h *Handler) isLocal() bool { return h.state.local && h.userClaims == nil }
 
 // ServeHTTP answers one token request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
