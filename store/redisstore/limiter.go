@@ -88,14 +88,14 @@ func (l *Limiter) Take(ctx context.Context, key string, limit tokenbooth.Limit) 
 	if err := ctx.Err(); err != nil {
 		return tokenbooth.Decision{}, fmt.Errorf("redisstore: take: %w", err)
 	}
-	outage, ask := l.breaker.ask()
+	ongoing, ask := l.breaker.ask()
 	if !ask {
-		return l.withoutRedis(ctx, key, limit, outage.cause)
+		return l.withoutRedis(ctx, key, limit, ongoing.cause)
 	}
 	d, err := l.take(ctx, key, limit)
 	switch {
 	case err == nil:
-		l.breaker.succeeded(outage)
+		l.breaker.succeeded(ongoing)
 		return d, nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return tokenbooth.Decision{}, err // says nothing about Redis
