@@ -3,22 +3,15 @@ package redisstore
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/tokenbooth/tokenbooth"
 )
 
-const (
-	// takeTimeout leaves some of the 100 ms of a [tokenbooth.Limiter] for deciding
-	// without Redis.
-	takeTimeout = 80 * time.Millisecond
-	// Longer keys are hashed, so that nobody can make long ones.
-	longestKey = 64
-)
+// Longer keys are hashed, so that nobody can make long ones.
+const longestKey = 32
 
 // A LimiterConfig is the configuration of a [Limiter]. The zero value is ready.
 type LimiterConfig struct {
@@ -40,27 +33,28 @@ type LimiterConfig struct {
 // processes that use the same Redis and Prefix. Make it with [Store.Limiter]. It
 // is safe for concurrent use.
 //
-// Each decision is one script on the clock of the server (the generic cell rate
-// algorithm, kept as tokens, which a changed Limit does not bend): a Limit that
-// differs from the key's last one holds at once, the tokens left are kept as far
-// as they fit into the new Burst. A forward step of that clock refills buckets, a
-// backward step counts as no time at all.
+// Each decision is one script on the clock of the server (GCRA, with its state kept
+// as tokens). A Limit that differs from the key's last one holds at once: the
+// tokens left are kept as far as they fit into the new Burst, and what is regained
+// since the last request that was allowed counts at the new rate. A forward step
+// of the clock refills buckets, a backward step counts as no time at all.
 //
-// When Redis fails or takes longer than 80 ms, the decision is that of the
+// When Redis fails or takes longer than 70 to 80 ms, the decision is that of the
 // configured [Outage]; after that one request in 100 ms asks Redis, while all
 // others are decided at once, until one is answered. Any error of Redis counts.
 //
-// A bucket that is not full takes about 130 bytes of Redis for a key of 40 bytes,
-// 160 at most: longer keys are kept as their SHA-256. It expires when it is full,
-// so that a flood of keys before authentication costs 160 bytes for each request
-// of the last 1/PerSecond seconds, and nothing when it ends.
+// A bucket that is not full takes up to 180 bytes of Redis and the length of the
+// Prefix; keys longer than 32 bytes are kept as their SHA-256. It expires when it
+// is full. So a flood of keys before authentication costs 180 bytes for each
+// request of the last 1/PerSecond seconds, and nothing once it has ended.
 type Limiter struct {
-	store   *Store
-	prefix  string
-	outage  Outage
-	copies  int
-	breaker breaker
-	local   tokenbooth.MemoryLimiter
+	store         *Store
+	plain, hashed string // before keys
+	outage        Outage
+	copies        int
+	breaker       breaker
+	deadline      deadline
+	local         tokenbooth.MemoryLimiter
 }
 
 var _ tokenbooth.Limiter = (*Limiter)(nil)
@@ -70,9 +64,11 @@ func (s *Store) Limiter(c LimiterConfig) *Limiter {
 	if c.Copies <= 0 {
 		c.Copies = 2
 	}
+	prefix := strconv.Itoa(len(c.Prefix)) + ":" + c.Prefix
 	return &Limiter{
 		store:   s,
-		prefix:  strconv.Itoa(len(c.Prefix)) + ":" + c.Prefix,
+		plain:   "tb:l" + prefix,
+		hashed:  "tb:h" + prefix,
 		outage:  c.Outage,
 		copies:  c.Copies,
 		breaker: breaker{report: c.OnOutage},
@@ -80,7 +76,8 @@ func (s *Store) Limiter(c LimiterConfig) *Limiter {
 }
 
 // Take implements [tokenbooth.Limiter]. The error is that of an invalid Limit, of
-// a context that was cancelled, or that of [FailClosed].
+// a context that has ended before, or that of [FailClosed]; a context that ends
+// later does not end the call.
 func (l *Limiter) Take(ctx context.Context, key string, limit tokenbooth.Limit) (tokenbooth.Decision, error) {
 	if err := check(limit); err != nil {
 		return tokenbooth.Decision{}, err
@@ -92,23 +89,19 @@ func (l *Limiter) Take(ctx context.Context, key string, limit tokenbooth.Limit) 
 	if !ask {
 		return l.withoutRedis(ctx, key, limit, ongoing.cause)
 	}
-	d, err := l.take(ctx, key, limit)
-	switch {
-	case err == nil:
-		l.breaker.succeeded(ongoing)
-		return d, nil
-	case errors.Is(ctx.Err(), context.Canceled):
-		return tokenbooth.Decision{}, err // says nothing about Redis
+	d, err := l.take(key, limit)
+	if err != nil {
+		l.breaker.failed(err)
+		return l.withoutRedis(ctx, key, limit, err)
 	}
-	l.breaker.failed(err)
-	return l.withoutRedis(ctx, key, limit, err)
+	l.breaker.succeeded(ongoing)
+	return d, nil
 }
 
-func (l *Limiter) take(ctx context.Context, key string, limit tokenbooth.Limit) (tokenbooth.Decision, error) {
-	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
-	defer cancel()
+func (l *Limiter) take(key string, limit tokenbooth.Limit) (tokenbooth.Decision, error) {
+	ctx := l.deadline.context()
 	rate := min(limit.PerSecond, maxPerSecond)
-	cmd, err := l.store.run(ctx, takeScript, takeSource, l.key(key), rate, limit.Burst)
+	cmd, err := takeScript.run(ctx, l.store.client, l.key(key), rate, limit.Burst)
 	if err != nil {
 		return tokenbooth.Decision{}, wrap(ctx, "take", err)
 	}
@@ -128,9 +121,9 @@ func (l *Limiter) take(ctx context.Context, key string, limit tokenbooth.Limit) 
 func (l *Limiter) key(key string) string {
 	if len(key) > longestKey {
 		sum := sha256.Sum256([]byte(key))
-		return "tb:h" + l.prefix + string(sum[:])
+		return l.hashed + string(sum[:])
 	}
-	return "tb:l" + l.prefix + key
+	return l.plain + key
 }
 
 // check returns an error for a Limit that no bucket can have.

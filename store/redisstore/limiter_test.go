@@ -226,7 +226,7 @@ func TestLimiterKeysAreUnambiguous(t *testing.T) {
 				t.Errorf("%s has the key of %s", name, other)
 			}
 			seen[l.Key(key)] = name
-			if len(l.Key(key)) > 64+len(prefix)+10 || strings.HasPrefix(l.Key(key), "tb:s:") || !strings.HasPrefix(l.Key(key), "tb:") {
+			if len(l.Key(key)) > 32+len(prefix)+9 || strings.HasPrefix(l.Key(key), "tb:s:") || !strings.HasPrefix(l.Key(key), "tb:") {
 				t.Errorf("%s: key %q", name, l.Key(key))
 			}
 		}

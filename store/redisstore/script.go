@@ -2,7 +2,9 @@ package redisstore
 
 import (
 	"context"
+	"crypto/sha1" // #nosec G505 -- the name of a script
 	_ "embed"
+	"encoding/hex"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -17,13 +19,37 @@ var swapSource string
 var takeSource string
 
 var (
-	createScript = redis.NewScript(createSource)
-	swapScript   = redis.NewScript(swapSource)
-	takeScript   = redis.NewScript(takeSource)
+	createScript = newScript(createSource)
+	swapScript   = newScript(swapSource)
+	takeScript   = newScript(takeSource)
 	// A script because go-redis sends a DEL for clusters in its own way.
-	deleteSource = "return redis.call('DEL', KEYS[1])"
-	deleteScript = redis.NewScript(deleteSource)
+	deleteScript = newScript("return redis.call('DEL', KEYS[1])")
 )
+
+// A script is run by its hash. Both are kept as arguments of commands.
+type script struct{ source, hash any }
+
+func newScript(source string) script {
+	sum := sha1.Sum([]byte(source)) // #nosec G401
+	return script{source, hex.EncodeToString(sum[:])}
+}
+
+// run runs the script by its hash, and by its source where the server does not
+// know it: then it was not executed.
+func (s script) run(ctx context.Context, c redis.UniversalClient, key any, args ...any) (*redis.Cmd, error) {
+	cmd, err := send(ctx, c, append([]any{"evalsha", s.hash, 1, key}, args...))
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		cmd, err = send(ctx, c, append([]any{"eval", s.source, 1, key}, args...))
+	}
+	return cmd, err
+}
+
+func send(ctx context.Context, c redis.UniversalClient, args []any) (*redis.Cmd, error) {
+	cmd := redis.NewCmd(ctx, args...)
+	cmd.SetFirstKeyPos(3)
+	err := c.Process(ctx, once{cmd})
+	return cmd, err
+}
 
 // A once is a command that go-redis does not send again; in a cluster it would,
 // whatever MaxRetries says. Redirects are followed: what was redirected was not
@@ -32,22 +58,3 @@ type once struct{ *redis.Cmd }
 
 // NoRetry implements [redis.Cmder].
 func (once) NoRetry() bool { return true }
-
-// run runs a script by its hash, and by its source where the server does not know
-// it: then it was not executed.
-func (s *Store) run(ctx context.Context, script *redis.Script, source, key string, args ...any) (*redis.Cmd, error) {
-	cmd := s.eval(ctx, "evalsha", script.Hash(), key, args)
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		cmd = s.eval(ctx, "eval", source, key, args)
-	}
-	return cmd, cmd.Err()
-}
-
-func (s *Store) eval(ctx context.Context, name, script, key string, args []any) *redis.Cmd {
-	all := make([]any, 0, 7)
-	all = append(all, name, script, 1, key)
-	cmd := redis.NewCmd(ctx, append(all, args...)...)
-	cmd.SetFirstKeyPos(3)
-	_ = s.client.Process(ctx, once{cmd})
-	return cmd
-}

@@ -89,28 +89,26 @@ func (s *Store) pipelined(ctx context.Context, keys []string) ([][]byte, error) 
 
 // Create implements [store.State].
 func (s *Store) Create(ctx context.Context, key string, val []byte, expires time.Time) (bool, error) {
-	return s.change(ctx, "create", createScript, createSource, key, val, unixMilli(expires))
+	return s.change(ctx, "create", createScript, key, val, unixMilli(expires))
 }
 
 // Swap implements [store.State].
 func (s *Store) Swap(ctx context.Context, key string, old, val []byte, expires time.Time) (bool, error) {
-	return s.change(ctx, "swap", swapScript, swapSource, key, old, val, unixMilli(expires))
+	return s.change(ctx, "swap", swapScript, key, old, val, unixMilli(expires))
 }
 
 // Delete implements [store.State].
 func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
-	return s.change(ctx, "delete", deleteScript, deleteSource, key)
+	return s.change(ctx, "delete", deleteScript, key)
 }
 
-func (s *Store) change(
-	ctx context.Context, doing string, script *redis.Script, source, key string, args ...any,
-) (bool, error) {
+func (s *Store) change(ctx context.Context, doing string, script script, key string, args ...any) (bool, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	if err := s.ready(ctx); err != nil {
 		return false, err
 	}
-	cmd, err := s.run(ctx, script, source, statePrefix+key, args...)
+	cmd, err := script.run(ctx, s.client, statePrefix+key, args...)
 	if err != nil {
 		return false, wrap(ctx, doing, err)
 	}
