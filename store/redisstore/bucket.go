@@ -13,7 +13,6 @@ const (
 	maxRetryAfter = time.Hour
 	// A rate above one per nanosecond is that.
 	maxPerSecond = 1e9
-	replyLen     = 1 + 3*8
 )
 
 // A bucket is what the script of a decision left, with times in microseconds
@@ -26,14 +25,19 @@ type bucket struct {
 	burst   int
 }
 
+// parseBucket reads tokens and time, and the present time of a refusal.
 func parseBucket(reply string, rate float64, burst int) (bucket, error) {
-	if len(reply) != replyLen {
+	if len(reply) != 2*8 && len(reply) != 3*8 {
 		return bucket{}, errors.New("redisstore: take: the answer of the script is of another length")
 	}
 	number := func(i int) float64 {
-		return math.Float64frombits(binary.LittleEndian.Uint64([]byte(reply[1+8*i:])))
+		return math.Float64frombits(binary.LittleEndian.Uint64([]byte(reply[8*i:])))
 	}
-	return bucket{reply[0] == 1, number(0), number(1), number(2), rate, burst}, nil
+	b := bucket{allowed: len(reply) == 2*8, tokens: number(0), at: number(1), now: number(1), rate: rate, burst: burst}
+	if !b.allowed {
+		b.now = number(2)
+	}
+	return b, nil
 }
 
 // tokensAt computes as the script does, to the bit: what it says of a moment to

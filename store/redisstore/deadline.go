@@ -14,10 +14,11 @@ const (
 	shared = 10 * time.Millisecond
 )
 
-// A deadline makes contexts that end in 70 to 80 ms. Calls share them, since a
-// timer for each would cost a tenth of the call. The zero value is ready.
+// A deadline makes contexts that end after its timeout or at most 10 ms before.
+// Calls share them, since a timer for each would cost a tenth of the call.
 type deadline struct {
-	latest atomic.Pointer[sharedContext]
+	timeout time.Duration
+	latest  atomic.Pointer[sharedContext]
 }
 
 type sharedContext struct {
@@ -30,7 +31,7 @@ func (d *deadline) context() context.Context {
 	if c != nil && time.Since(c.begun) < shared {
 		return c.Context
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), takeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), d.timeout)
 	context.AfterFunc(ctx, cancel) // nobody knows whose call is the last
 	d.latest.Store(&sharedContext{ctx, time.Now()})
 	return ctx

@@ -200,7 +200,7 @@ func TestL6_Policies(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			var told [3]reports
 			limiter := func(o redisstore.Outage) *redisstore.Limiter {
-				return s.Limiter(redisstore.LimiterConfig{Prefix: kind, Outage: o, Copies: 4, OnOutage: told[o].add})
+				return s.Limiter(redisstore.LimiterConfig{Prefix: kind, Outage: o, Copies: 4, OnOutage: told[o].add}).Patient()
 			}
 			local, failOpen, failClosed := limiter(redisstore.LocalShare), limiter(redisstore.FailOpen), limiter(redisstore.FailClosed)
 			if n := allowed(t, local, "before"); n != 20 {
@@ -208,6 +208,9 @@ func TestL6_Policies(t *testing.T) {
 			}
 			if err := outage.begin(); err != nil {
 				t.Fatal(err)
+			}
+			for _, l := range []*redisstore.Limiter{local, failOpen, failClosed} {
+				l.Impatient()
 			}
 			// Only the Limiter's own deadline can end these: t has none.
 			for i, key := range []string{"before", "client|new", "anon|1.2.3.4/32|token|x"} {
@@ -277,7 +280,7 @@ func TestL6_PoolIsExhausted(t *testing.T) {
 func TestL6_AnyErrorOfRedisIsAnOutage(t *testing.T) {
 	o := universal(t, testservers.Redis(t))
 	var told reports
-	l := open(t, o).Limiter(redisstore.LimiterConfig{Prefix: unique(t), OnOutage: told.add})
+	l := open(t, o).Limiter(redisstore.LimiterConfig{Prefix: unique(t), OnOutage: told.add}).Patient()
 	if err := bare(t, o).LPush(t.Context(), l.Key("k"), "a list").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +294,7 @@ func TestL6_AnyErrorOfRedisIsAnOutage(t *testing.T) {
 
 func TestL6_WhoGoesAwayBeginsNoOutage(t *testing.T) {
 	var told reports
-	l := open(t, universal(t, testservers.Redis(t))).Limiter(redisstore.LimiterConfig{Prefix: unique(t), OnOutage: told.add})
+	l := open(t, universal(t, testservers.Redis(t))).Limiter(redisstore.LimiterConfig{Prefix: unique(t), OnOutage: told.add}).Patient()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := l.Take(ctx, "k", slow(10)); !errors.Is(err, context.Canceled) {

@@ -152,7 +152,7 @@ func TestL6_OneProbeAtATimeDuringAnOutage(t *testing.T) {
 			}
 			time.Sleep(probeEvery)
 			o, n := asked(1000)
-			if n != 1 || o.cause != cause {
+			if n != 1 || !errors.Is(o.cause, cause) {
 				t.Fatalf("%d of 1000 ask as probes, of an outage by %v", n, o.cause)
 			}
 			b.failed(errors.New("the probe"))

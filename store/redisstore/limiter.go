@@ -66,12 +66,13 @@ func (s *Store) Limiter(c LimiterConfig) *Limiter {
 	}
 	prefix := strconv.Itoa(len(c.Prefix)) + ":" + c.Prefix
 	return &Limiter{
-		store:   s,
-		plain:   "tb:l" + prefix,
-		hashed:  "tb:h" + prefix,
-		outage:  c.Outage,
-		copies:  c.Copies,
-		breaker: breaker{report: c.OnOutage},
+		store:    s,
+		plain:    "tb:l" + prefix,
+		hashed:   "tb:h" + prefix,
+		outage:   c.Outage,
+		copies:   c.Copies,
+		breaker:  breaker{report: c.OnOutage},
+		deadline: deadline{timeout: takeTimeout},
 	}
 }
 

@@ -31,8 +31,7 @@ type bucketKit struct {
 
 func newBucketKit(t *testing.T, o *redis.UniversalOptions) *bucketKit {
 	t.Helper()
-	// An outage would fail the test.
-	l := open(t, o).Limiter(redisstore.LimiterConfig{Prefix: unique(t), Outage: redisstore.FailClosed})
+	l := open(t, o).Limiter(redisstore.LimiterConfig{Prefix: unique(t), Outage: redisstore.FailClosed}).Patient()
 	return &bucketKit{l, bare(t, o)}
 }
 
@@ -111,10 +110,9 @@ func TestL4_ExactlyTheBurstInParallel(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 500 {
 			wg.Go(func() {
-				// 80 ms may be short for 500 at once on a busy machine.
 				d, err := one.Take(t.Context(), "k", slow(20))
-				for err != nil && t.Context().Err() == nil {
-					d, err = one.Take(t.Context(), "k", slow(20))
+				if err != nil {
+					t.Error(err)
 				}
 				if d.Allowed {
 					allowed.Add(1)

@@ -132,7 +132,7 @@ func TestOpenWithoutPermissions(t *testing.T) {
 	if ok, err := s.Create(t.Context(), "k", nil, time.Now().Add(time.Hour)); !ok || err != nil {
 		t.Errorf("a user without rights of an administrator: %v, %v", ok, err)
 	}
-	if d := mustTake(t, s.Limiter(redisstore.LimiterConfig{Outage: redisstore.FailClosed}), "k", slow(1)); !d.Allowed {
+	if d := mustTake(t, s.Limiter(redisstore.LimiterConfig{Outage: redisstore.FailClosed}).Patient(), "k", slow(1)); !d.Allowed {
 		t.Errorf("a user without rights of an administrator: %+v", d)
 	}
 	if _, _, err := open(t, as("blind", "canary"), redisstore.AcceptEviction()).Get(t.Context(), "k"); err != nil {

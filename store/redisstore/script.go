@@ -36,18 +36,16 @@ func newScript(source string) script {
 
 // run runs the script by its hash, and by its source where the server does not
 // know it: then it was not executed.
-func (s script) run(ctx context.Context, c redis.UniversalClient, key any, args ...any) (*redis.Cmd, error) {
-	cmd, err := send(ctx, c, append([]any{"evalsha", s.hash, 1, key}, args...))
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		cmd, err = send(ctx, c, append([]any{"eval", s.source, 1, key}, args...))
-	}
-	return cmd, err
-}
-
-func send(ctx context.Context, c redis.UniversalClient, args []any) (*redis.Cmd, error) {
-	cmd := redis.NewCmd(ctx, args...)
-	cmd.SetFirstKeyPos(3)
+func (s script) run(ctx context.Context, c redis.UniversalClient, key string, args ...any) (*redis.Cmd, error) {
+	all := append(make([]any, 0, 4+len(args)), "evalsha", s.hash, 1, key)
+	all = append(all, args...)
+	cmd := redis.NewCmd(ctx, all...)
 	err := c.Process(ctx, once{cmd})
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		all[0], all[1] = "eval", s.source
+		cmd = redis.NewCmd(ctx, all...)
+		err = c.Process(ctx, once{cmd})
+	}
 	return cmd, err
 }
 

@@ -21,7 +21,7 @@ func TestS1_State(t *testing.T) {
 func TestS1_Limiter(t *testing.T) {
 	eachMode(t, func(t *testing.T, o *redis.UniversalOptions) {
 		storetest.TestLimiter(t, func(t *testing.T) tokenbooth.Limiter {
-			return open(t, o).Limiter(redisstore.LimiterConfig{Prefix: unique(t), Outage: redisstore.FailClosed})
+			return open(t, o).Limiter(redisstore.LimiterConfig{Prefix: unique(t), Outage: redisstore.FailClosed}).Patient()
 		})
 	})
 }
