@@ -115,9 +115,14 @@ func TestOpenDuringAnOutageOfAServerThatEvicts(t *testing.T) {
 func TestOpenWithoutPermissions(t *testing.T) {
 	o := at(private(t).Addr())
 	admin := bare(t, o)
+	// As README.md has it.
+	rights := []any{
+		"on", ">canary", "~tb:*", "-@all", "+get", "+mget", "+set", "+del", "+pttl", "+pexpireat", "+time", "+evalsha", "+eval",
+		"+hello", "+auth", "+select", "+ping", "+cluster",
+	}
 	for _, acl := range [][]any{
-		{"acl", "setuser", "app", "on", ">canary", "~tb:*", "+@all", "-@admin", "-@dangerous", "+info"},
-		{"acl", "setuser", "blind", "on", ">canary", "~tb:*", "+@all", "-@admin", "-@dangerous"},
+		append([]any{"acl", "setuser", "app"}, append(rights, "+info")...),
+		append([]any{"acl", "setuser", "blind"}, rights...),
 	} {
 		if err := admin.Do(t.Context(), acl...).Err(); err != nil {
 			t.Fatal(err)
@@ -129,8 +134,18 @@ func TestOpenWithoutPermissions(t *testing.T) {
 		return &o
 	}
 	s := open(t, as("app", "canary"))
-	if ok, err := s.Create(t.Context(), "k", nil, time.Now().Add(time.Hour)); !ok || err != nil {
-		t.Errorf("a user without rights of an administrator: %v, %v", ok, err)
+	later := time.Now().Add(time.Hour)
+	for name, op := range map[string]func() (bool, error){
+		"Create": func() (bool, error) { return s.Create(t.Context(), "k", nil, later) },
+		"Keep":   func() (bool, error) { return s.Create(t.Context(), "k", nil, later.Add(time.Hour)) },
+		"Swap":   func() (bool, error) { return s.Swap(t.Context(), "k", nil, []byte("v"), later) },
+		"Delete": func() (bool, error) { return s.Delete(t.Context(), "k") },
+		"Get":    func() (bool, error) { _, _, err := s.Get(t.Context(), "k"); return true, err },
+		"Many":   func() (bool, error) { _, err := s.GetMany(t.Context(), []string{"k"}); return true, err },
+	} {
+		if _, err := op(); err != nil {
+			t.Errorf("%s by a user without rights of an administrator: %v", name, err)
+		}
 	}
 	if d := mustTake(t, s.Limiter(redisstore.LimiterConfig{Outage: redisstore.FailClosed}).Patient(), "k", slow(1)); !d.Allowed {
 		t.Errorf("a user without rights of an administrator: %+v", d)
