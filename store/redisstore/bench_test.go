@@ -49,7 +49,7 @@ func BenchmarkGetSwap(b *testing.B) {
 // BenchmarkTake decides for a thousand clients, half of whom are refused.
 func BenchmarkTake(b *testing.B) {
 	o := universal(b, testservers.Redis(b))
-	l := open(b, o).Limiter(redisstore.LimiterConfig{Prefix: unique(b), Outage: redisstore.FailClosed}).Patient()
+	l := open(b, o).Limiter(redisstore.LimiterConfig{Prefix: rand.Text()[:8], Outage: redisstore.FailClosed}).Patient()
 	keys := make([]string, 1000)
 	for i := range keys {
 		keys[i] = "client|client-" + strconv.Itoa(i)

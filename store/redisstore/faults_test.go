@@ -127,17 +127,22 @@ func TestS2_CallsEndAndRecover(t *testing.T) {
 				t.Fatal(err)
 			}
 			var wg sync.WaitGroup
+			var bounded atomic.Int64
 			for name, call := range calls {
 				wg.Go(func() {
-					// With no deadline the call ends by its own.
+					// With no deadline the call ends by its own, a second later.
 					if err := call(context.Background()); !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("%s: %v", name, err)
+					}
+					if n := bounded.Load(); kind == "paused" && n != int64(len(calls)) {
+						t.Errorf("%s: %d calls ended with their contexts", name, n)
 					}
 				})
 				wg.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 					defer cancel()
 					err := call(ctx)
+					bounded.Add(1)
 					if !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("%s: %v", name, err)
 					}

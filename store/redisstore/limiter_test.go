@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -215,10 +216,11 @@ func TestBucketsExpireWhenTheyAreFull(t *testing.T) {
 func TestLimiterKeysAreUnambiguous(t *testing.T) {
 	s := open(t, universal(t, testservers.Redis(t)))
 	long := strings.Repeat("x", 300)
+	sum := sha256.Sum256([]byte(long))
 	seen := make(map[string]string)
 	for _, prefix := range []string{"", "0", "1", ":", "0:", "1:a", "a", "a|", "tb:l", long} {
 		l := s.Limiter(redisstore.LimiterConfig{Prefix: prefix})
-		for _, key := range []string{"", "0:", ":", "a", "|a", "a|", "1:a", "\x00", "\xff", "anon|1.2.3.4/32|token|x", long, long + "y"} {
+		for _, key := range []string{"", "0:", ":", "a", "|a", "a|", "1:a", "\x00", "\xff", "anon|1.2.3.4/32|token|x", long, long + "y", string(sum[:])} {
 			name := fmt.Sprintf("%q %q", prefix, key)
 			if other, ok := seen[l.Key(key)]; ok {
 				t.Errorf("%s has the key of %s", name, other)
