@@ -68,7 +68,7 @@ func startServer(t *testing.T, flags ...string) string {
 // readSecrets returns the secrets of the server's own clients.
 func readSecrets(t *testing.T) map[string]string {
 	t.Helper()
-	data, err := os.ReadFile("../examples/server/fixtures.json")
+	data, err := os.ReadFile("../examples/internal/booth/fixtures.json")
 	if err != nil {
 		t.Fatal(err)
 	}

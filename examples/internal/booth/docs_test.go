@@ -1,4 +1,4 @@
-package main
+package booth
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 func TestUsersPage(t *testing.T) {
 	read := func(file string) string {
 		t.Helper()
-		b, err := os.ReadFile("../../" + file)
+		b, err := os.ReadFile("../../../" + file)
 		if err != nil {
 			t.Fatal(err)
 		}

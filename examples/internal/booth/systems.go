@@ -1,4 +1,4 @@
-package main
+package booth
 
 import (
 	"log/slog"
@@ -26,21 +26,21 @@ type settings struct {
 	issuer  string
 	ttl     time.Duration
 	shape   response.Shape
-	clients tokenbooth.ClientStore
+	backend *Backend
 	users   users
 	caller  *caller
 	logger  *slog.Logger
 	now     func() time.Time
 }
 
-func newSettings(o *options, f *fixtures, base string, logger *slog.Logger) *settings {
+func newSettings(o *options, f *Fixtures, base string, logger *slog.Logger) *settings {
 	issuer := o.issuer
 	if issuer == "" {
 		issuer = base
 	}
 	return &settings{
 		base: base, issuer: issuer, ttl: o.ttl, shape: o.shape,
-		clients: f.clients, users: f.users, caller: f.caller, logger: logger,
+		users: f.users, caller: f.caller, logger: logger,
 	}
 }
 
@@ -70,36 +70,34 @@ func mount(systems []*system) http.Handler {
 	return mux
 }
 
-// config leaves out State, so that each handler has its own.
-func (s *settings) config(audience string) tokenbooth.HandlerConfig {
+func (s *settings) config(system string) tokenbooth.HandlerConfig {
 	return tokenbooth.HandlerConfig{
 		Issuer:         s.issuer,
-		Audience:       s.issuer + "/" + audience,
-		Clients:        s.clients,
+		Audience:       s.issuer + "/" + system,
+		Clients:        s.backend.Clients,
+		State:          s.backend.State(system),
+		Limiter:        s.backend.Limiter(system),
+		TicketKey:      s.backend.TicketKey,
 		AccessTokenTTL: s.ttl,
 		Logger:         s.logger,
 		Now:            s.now,
 	}
 }
 
-// newKeys makes keys that end with the process. A server that restarts, or is
-// not alone, reads them with tokenbooth.ParsePEM.
-func newKeys() (*tokenbooth.KeyRing, error) {
-	key, err := tokenbooth.GenerateKey("ES256")
-	if err != nil {
-		return nil, err
-	}
-	return tokenbooth.NewKeyRing(key)
+// signing is config for a system whose tokens are JWTs.
+func (s *settings) signing(system string) (tokenbooth.HandlerConfig, error) {
+	config := s.config(system)
+	var err error
+	config.Keys, err = s.backend.Keys(system)
+	return config, err
 }
 
 func newOAuth(s *settings) (*system, error) {
-	keys, err := newKeys()
+	config, err := s.signing("000")
 	if err != nil {
 		return nil, err
 	}
-	config := s.config("000")
 	config.Formatter = response.OAuth{}
-	config.Keys = keys
 	booth, err := tokenbooth.NewHandler(config)
 	if err != nil {
 		return nil, err
@@ -165,14 +163,12 @@ func newCoded(s *settings) (*system, error) {
 }
 
 func newContent(s *settings) (*system, error) {
-	keys, err := newKeys()
+	config, err := s.signing("004")
 	if err != nil {
 		return nil, err
 	}
-	config := s.config("004")
 	config.Formatter = response.Content{QueryTokens: true}
 	config.Grants = []grant.Grant{grant.ClientCredentials{}, &grant.Password{Authenticate: s.users.authenticate}}
-	config.Keys = keys
 	booth, err := tokenbooth.NewHandler(config)
 	if err != nil {
 		return nil, err

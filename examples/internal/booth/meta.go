@@ -1,4 +1,4 @@
-package main
+package booth
 
 import (
 	"context"
@@ -44,12 +44,10 @@ func newMeta(s *settings) (*system, error) {
 }
 
 func (s *settings) metaConfig() (tokenbooth.HandlerConfig, error) {
-	config := s.config("002")
+	config, err := s.signing("002")
 	config.Formatter = response.Meta{}
 	config.Grants = []grant.Grant{grant.ClientCredentials{}, grant.AuthorizationCode{}, grant.RefreshToken{}}
 	config.UserClaims = s.users.claims
-	var err error
-	config.Keys, err = newKeys()
 	return config, err
 }
 

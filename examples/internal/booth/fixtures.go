@@ -1,4 +1,4 @@
-package main
+package booth
 
 import (
 	"context"
@@ -21,12 +21,14 @@ import (
 	"github.com/tokenbooth/tokenbooth/store"
 )
 
+// BuiltIn are the fixtures of a server that is given none.
+//
 //go:embed fixtures.json
-var builtIn []byte
+var BuiltIn []byte
 
-// fixtures are the clients and users of the five systems.
-type fixtures struct {
-	clients *store.Memory
+// Fixtures are the clients and users of the five systems.
+type Fixtures struct {
+	Clients []*store.Client
 	users   users
 	caller  *caller // nil when no client can get a token for itself
 }
@@ -48,10 +50,10 @@ type user struct {
 	salt, hash []byte
 }
 
-// loadFixtures reads the file, or the built-in fixtures where its name is empty.
-func loadFixtures(file string) (*fixtures, error) {
+// LoadFixtures reads the file, or the built-in fixtures where its name is empty.
+func LoadFixtures(file string) (*Fixtures, error) {
 	if file == "" {
-		return parseFixtures(builtIn)
+		return parseFixtures(BuiltIn)
 	}
 	data, err := os.ReadFile(file) //nolint:gosec // whoever starts the server names it
 	if err != nil {
@@ -65,7 +67,7 @@ func loadFixtures(file string) (*fixtures, error) {
 }
 
 // parseFixtures reports every mistake by its field, and no secret.
-func parseFixtures(data []byte) (*fixtures, error) {
+func parseFixtures(data []byte) (*Fixtures, error) {
 	if err := checkJSON(data); err != nil {
 		return nil, err
 	}
@@ -73,25 +75,21 @@ func parseFixtures(data []byte) (*fixtures, error) {
 	raw := need[json.RawMessage](top, "clients")
 	users := readUsers(top)
 	top.end()
-	f := &fixtures{users: users}
+	f := &Fixtures{users: users}
 	var err error
 	if raw != nil {
-		f.clients, f.caller, err = readClients(raw)
+		f.Clients, f.caller, err = readClients(raw)
 	}
 	return f, errors.Join(append(top.mistakes, err)...)
 }
 
-func readClients(raw []byte) (*store.Memory, *caller, error) {
+func readClients(raw []byte) ([]*store.Client, *caller, error) {
 	clients, err := store.ParseClients(raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	memory, err := store.NewMemory(clients...)
-	if err != nil {
-		return nil, nil, err
-	}
 	caller, err := findCaller(clients, raw)
-	return memory, caller, err
+	return clients, caller, err
 }
 
 // findCaller returns the first client that can get a token for itself. The

@@ -1,4 +1,4 @@
-package main
+package booth
 
 import (
 	"crypto/sha256"
@@ -43,7 +43,7 @@ func newLogin(s *settings) *login {
 	style := sha256.Sum256([]byte(loginCSS))
 	return &login{
 		users: s.users, logger: s.logger,
-		limits: &tokenbooth.MemoryLimiter{Now: s.now},
+		limits: s.backend.Limiter("login"),
 		// Without form-action: Chromium holds the redirect to the client to it too.
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(style[:]) +
 			"'; base-uri 'none'; frame-ancestors 'none'",
