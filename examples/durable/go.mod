@@ -9,6 +9,7 @@ require (
 	github.com/tokenbooth/tokenbooth v0.1.0
 	github.com/tokenbooth/tokenbooth/store/redisstore v0.1.0
 	github.com/tokenbooth/tokenbooth/store/sqlstore v0.1.0
+	modernc.org/sqlite v1.60.1
 )
 
 require (
@@ -31,7 +32,6 @@ require (
 	modernc.org/libc v1.77.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
-	modernc.org/sqlite v1.60.1 // indirect
 )
 
 replace (

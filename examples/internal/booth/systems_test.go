@@ -71,22 +71,7 @@ func TestVectors(t *testing.T) {
 }
 
 func TestTokensOfOneSystemAreRefusedByOthers(t *testing.T) {
-	f := newFixture(t, nil)
-	for issuer := range boothtest.TokenPaths {
-		token := f.ClientToken(issuer, "acme", "customers:read") // what 002 asks for
-		for system, path := range boothtest.Guarded {
-			want := http.StatusUnauthorized
-			switch system {
-			case issuer:
-				want = http.StatusOK
-			case "002": // knows no 401
-				want = http.StatusForbidden
-			}
-			if a := f.Get(path, token); a.Status != want {
-				t.Errorf("token of %s at %s: %d %s, want %d", issuer, system, a.Status, a.Body, want)
-			}
-		}
-	}
+	newFixture(t, nil).SystemsApart()
 }
 
 func TestTokenForms(t *testing.T) {

@@ -247,3 +247,23 @@ func (k *Kit) Object(a *Answer) map[string]any {
 	}
 	return members
 }
+
+// SystemsApart expects that each system takes its own tokens and nobody else's.
+func (k *Kit) SystemsApart() {
+	k.Helper()
+	for issuer := range TokenPaths {
+		token := k.ClientToken(issuer, "acme", "customers:read") // what 002 asks for
+		for system, path := range Guarded {
+			want := http.StatusUnauthorized
+			switch system {
+			case issuer:
+				want = http.StatusOK
+			case "002": // knows no 401
+				want = http.StatusForbidden
+			}
+			if a := k.Get(path, token); a.Status != want {
+				k.Errorf("token of %s at %s: %d %s, want %d", issuer, system, a.Status, a.Body, want)
+			}
+		}
+	}
+}
