@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -28,18 +29,18 @@ func TestPartIsAState(t *testing.T) {
 }
 
 func TestPartsAreApart(t *testing.T) {
-	all := openParts(t)
-	one, other := part{"000:", all}, part{"001:", all}
-	for _, p := range []part{one, other} {
-		if created, err := p.Create(t.Context(), "key", []byte(p.prefix), time.Now().Add(time.Hour)); err != nil || !created {
-			t.Fatalf("%s %v, %v", p.prefix, created, err)
+	b := &backend{config: new(config), database: openParts(t)}
+	one, other := b.state("000"), b.state("001")
+	for _, s := range []store.State{one, other} {
+		if created, err := s.Create(t.Context(), "key", fmt.Append(nil, s == one), time.Now().Add(time.Hour)); err != nil || !created {
+			t.Fatalf("%v, %v", created, err)
 		}
 	}
 	if deleted, err := one.Delete(t.Context(), "key"); err != nil || !deleted {
 		t.Fatalf("%v, %v", deleted, err)
 	}
-	vals, err := other.GetMany(t.Context(), []string{"gone", "key"})
-	if err != nil || len(vals) != 2 || vals[0] != nil || string(vals[1]) != other.prefix {
+	vals, err := other.(store.MultiGetter).GetMany(t.Context(), []string{"gone", "key"})
+	if err != nil || len(vals) != 2 || vals[0] != nil || string(vals[1]) != "false" {
 		t.Errorf("%q, %v", vals, err)
 	}
 	if _, ok, err := one.Get(t.Context(), "key"); ok || err != nil {

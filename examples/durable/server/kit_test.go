@@ -89,6 +89,7 @@ func postgresURL(t *testing.T) string {
 	t.Cleanup(func() { execute(t, u.String(), "DROP SCHEMA "+schema+" CASCADE") })
 	q := u.Query()
 	q.Set("search_path", schema)
+	q.Set("application_name", schema)
 	u.RawQuery = q.Encode()
 	return u.String()
 }
@@ -134,6 +135,26 @@ func parse(t *testing.T, text string) *url.URL {
 // execute runs a statement at a database as anybody would who has its URL.
 func execute(t *testing.T, database, statement string) {
 	t.Helper()
+	db := connect(t, database)
+	defer db.Close()
+	if _, err := db.ExecContext(context.Background(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// number is execute for a query that has one.
+func number(t *testing.T, database, query string) (n int) {
+	t.Helper()
+	db := connect(t, database)
+	defer db.Close()
+	if err := db.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+func connect(t *testing.T, database string) *sql.DB {
+	t.Helper()
 	kind, rest, _ := strings.Cut(database, ":")
 	driver, dsn := "pgx", database
 	switch kind {
@@ -150,13 +171,10 @@ func execute(t *testing.T, database, statement string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	if _, err := db.ExecContext(context.Background(), statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
+	return db
 }
 
-// A copy is a server in this process.
+// A copyOf is a server in this process.
 type copyOf struct {
 	*testing.T
 	url    string

@@ -57,7 +57,7 @@ func within(t *testing.T, d time.Duration, request func() *boothtest.Answer, sta
 func TestH3_Outages(t *testing.T) {
 	database, redis := private(t, testservers.StartPostgres), private(t, testservers.StartRedis)
 	clock := newClock()
-	c := start(t, clock, "-database", database.URL(), "-redis", redis.URL(), "-keys", filepath.Join(t.TempDir(), "keys"), "-issuer", issuer)
+	c := start(t, clock, "-database", database.URL(), "-redis", redis.URL(), "-keys", filepath.Join(t.TempDir(), "keys"), "-issuer", issuer, "-copies", "1")
 	k := &boothtest.Kit{T: t, URLs: []string{c.url}, Issuer: issuer, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: clock}
 	b := boothtest.NewBrowser(k)
 	ticket, code := b.Page(boothtest.Asking()), b.Code(boothtest.Asking())
@@ -72,6 +72,13 @@ func TestH3_Outages(t *testing.T) {
 	must(t, redis.Kill())
 	within(t, 0, endpoint, http.StatusOK)
 	within(t, 0, guard, http.StatusOK)
+	slow := func() *boothtest.Answer {
+		return k.Call(boothtest.TokenPaths["000"], "slow", url.Values{"grant_type": {"client_credentials"}})
+	}
+	for range 3 { // all of the limit, for the only copy
+		within(t, 0, slow, http.StatusOK)
+	}
+	within(t, 0, slow, http.StatusTooManyRequests)
 
 	must(t, database.Kill())
 	for name, request := range map[string]func() *boothtest.Answer{

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/tokenbooth/tokenbooth/examples/durable/server"
 	"github.com/tokenbooth/tokenbooth/examples/internal/booth"
 	"github.com/tokenbooth/tokenbooth/examples/internal/boothtest"
+	"github.com/tokenbooth/tokenbooth/internal/testservers"
 )
 
 // TestVectors has two copies over one of everything for each vector. In Redis the
@@ -179,7 +182,10 @@ func TestFourAtOnce(t *testing.T) {
 					t.Errorf("%s: %d %s", system, a.Status, a.Body)
 				}
 			}
-			if made, err := os.ReadDir(filepath.Join(keysOf(flags), system)); err != nil || len(made) != 1 {
+			// The copies of this test are one process, those of others need not be: the
+			// name must follow from nothing that they have of their own.
+			made, err := os.ReadDir(filepath.Join(keysOf(flags), system))
+			if err != nil || len(made) != 1 || made[0].Name() != "19700101T000000Z.pem" {
 				t.Errorf("%s: keys %v, %v", system, made, err)
 			}
 		}
@@ -187,6 +193,57 @@ func TestFourAtOnce(t *testing.T) {
 }
 
 func keysOf(flags []string) string { return flags[slices.Index(flags, "-keys")+1] }
+
+func TestStateIsWhereTheFlagSays(t *testing.T) {
+	for _, s := range []setting{onMySQL, onRedis} {
+		flags := flagsOf(t, s)
+		newKit(t, 1, flags).ClientToken("003", "acme", "")
+		want := 1
+		if slices.Contains(flags, "-state") {
+			want = 0
+		}
+		if n := number(t, flags[1], "SELECT COUNT(*) FROM tokenbooth_state"); n != want {
+			t.Errorf("%s: %d entries in the database, want %d", s.name, n, want)
+		}
+	}
+}
+
+// TestPool counts the connections of a server by their name.
+func TestPool(t *testing.T) {
+	flags := append(flagsOf(t, onPostgres), "-max-conns", "3")
+	connections := func() int {
+		return number(t, running(t, "postgres", testservers.Postgres), "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = '"+
+			parse(t, flags[1]).Query().Get("search_path")+"'")
+	}
+	clock := newClock()
+	c := start(t, clock, flags...)
+	k := &boothtest.Kit{T: t, URLs: []string{c.url}, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: clock}
+	var clients sync.WaitGroup
+	var asking atomic.Int64
+	for range 20 {
+		asking.Add(1)
+		clients.Go(func() {
+			defer asking.Add(-1)
+			for range 20 {
+				k.Call(boothtest.TokenPaths["000"], "acme", url.Values{"grant_type": {"client_credentials"}})
+			}
+		})
+	}
+	most := 0
+	for asking.Load() > 0 {
+		most = max(most, connections())
+	}
+	clients.Wait()
+	if most != 3 {
+		t.Errorf("%d connections, want 3", most)
+	}
+	c.stop()
+	for deadline := time.Now().Add(10 * time.Second); connections() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections after the end", connections())
+		}
+	}
+}
 
 // TestClientsStay starts a second time with other fixtures.
 func TestClientsStay(t *testing.T) {
