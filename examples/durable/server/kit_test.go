@@ -57,18 +57,17 @@ func running(t *testing.T, name string, start func(testing.TB) string) string {
 type setting struct {
 	name  string
 	fresh func(t *testing.T) []string // flags for an empty database of the test's own
-	redis bool                        // whether limits are shared
 }
 
 var (
-	onSQLite   = setting{"sqlite", func(t *testing.T) []string { return []string{"-database", sqliteURL(t)} }, false}
+	onSQLite   = setting{"sqlite", func(t *testing.T) []string { return []string{"-database", sqliteURL(t)} }}
 	onPostgres = setting{"postgres and redis", func(t *testing.T) []string {
 		return []string{"-database", postgresURL(t), "-redis", redisURL(t)}
-	}, true}
-	onMySQL = setting{"mariadb", func(t *testing.T) []string { return []string{"-database", mysqlURL(t)} }, false}
+	}}
+	onMySQL = setting{"mariadb", func(t *testing.T) []string { return []string{"-database", mysqlURL(t)} }}
 	onRedis = setting{"mariadb, state in redis", func(t *testing.T) []string {
 		return []string{"-database", mysqlURL(t), "-redis", redisURL(t), "-state", "redis"}
-	}, true}
+	}}
 	settings = []setting{onSQLite, onPostgres, onMySQL, onRedis}
 )
 
@@ -174,8 +173,8 @@ func connect(t *testing.T, database string) *sql.DB {
 	return db
 }
 
-// A copyOf is a server in this process.
-type copyOf struct {
+// An instance is a server in this process.
+type instance struct {
 	*testing.T
 	url    string
 	logs   *logBuffer
@@ -202,10 +201,10 @@ func (b *logBuffer) String() string {
 }
 
 // begin starts a copy and does not wait for it.
-func begin(t *testing.T, clock *boothtest.Clock, flags ...string) (c *copyOf, ready func()) {
+func begin(t *testing.T, clock *boothtest.Clock, flags ...string) (c *instance, ready func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	c = &copyOf{T: t, logs: new(logBuffer), cancel: cancel, done: make(chan int, 1)}
+	c = &instance{T: t, logs: new(logBuffer), cancel: cancel, done: make(chan int, 1)}
 	out, in := io.Pipe()
 	go func() {
 		c.done <- server.Run(ctx, append([]string{"-addr", "127.0.0.1:0"}, flags...), in, c.logs, clock.Now)
@@ -224,7 +223,7 @@ func begin(t *testing.T, clock *boothtest.Clock, flags ...string) (c *copyOf, re
 	}
 }
 
-func start(t *testing.T, clock *boothtest.Clock, flags ...string) *copyOf {
+func start(t *testing.T, clock *boothtest.Clock, flags ...string) *instance {
 	t.Helper()
 	c, ready := begin(t, clock, flags...)
 	ready()
@@ -232,7 +231,7 @@ func start(t *testing.T, clock *boothtest.Clock, flags ...string) *copyOf {
 }
 
 // stop lets requests in flight finish.
-func (c *copyOf) stop() {
+func (c *instance) stop() {
 	c.Helper()
 	if c.cancel == nil {
 		return
@@ -267,9 +266,19 @@ func newClock() *boothtest.Clock {
 // newKit starts copies, which requests alternate between.
 func newKit(t *testing.T, copies int, flags []string) *boothtest.Kit {
 	t.Helper()
-	k := &boothtest.Kit{T: t, Issuer: issuer, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: newClock()}
+	clock := newClock()
+	var all []*instance
 	for range copies {
-		k.URLs = append(k.URLs, start(t, k.Clock, flags...).url)
+		all = append(all, start(t, clock, flags...))
+	}
+	return kitOf(t, clock, all...)
+}
+
+func kitOf(t *testing.T, clock *boothtest.Clock, copies ...*instance) *boothtest.Kit {
+	t.Helper()
+	k := &boothtest.Kit{T: t, Issuer: issuer, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: clock}
+	for _, c := range copies {
+		k.URLs = append(k.URLs, c.url)
 	}
 	return k
 }

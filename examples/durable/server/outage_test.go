@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tokenbooth/tokenbooth/examples/internal/booth"
 	"github.com/tokenbooth/tokenbooth/examples/internal/boothtest"
 	"github.com/tokenbooth/tokenbooth/internal/testservers"
 )
@@ -58,7 +57,7 @@ func TestH3_Outages(t *testing.T) {
 	database, redis := private(t, testservers.StartPostgres), private(t, testservers.StartRedis)
 	clock := newClock()
 	c := start(t, clock, "-database", database.URL(), "-redis", redis.URL(), "-keys", filepath.Join(t.TempDir(), "keys"), "-issuer", issuer, "-copies", "1")
-	k := &boothtest.Kit{T: t, URLs: []string{c.url}, Issuer: issuer, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: clock}
+	k := kitOf(t, clock, c)
 	b := boothtest.NewBrowser(k)
 	ticket, code := b.Page(boothtest.Asking()), b.Code(boothtest.Asking())
 	got := k.Issued(k.Redeem("spa", b.Code(boothtest.Asking())))

@@ -17,7 +17,6 @@ import (
 
 	"github.com/tokenbooth/tokenbooth"
 	"github.com/tokenbooth/tokenbooth/examples/durable/server"
-	"github.com/tokenbooth/tokenbooth/examples/internal/booth"
 	"github.com/tokenbooth/tokenbooth/examples/internal/boothtest"
 	"github.com/tokenbooth/tokenbooth/internal/testservers"
 )
@@ -31,7 +30,7 @@ func TestVectors(t *testing.T) {
 			if failing {
 				return withoutClients(t, s)
 			}
-			if s.redis {
+			if slices.Contains(flags, "-redis") {
 				redisURL(t)
 			}
 			return newKit(t, 2, flags)
@@ -62,7 +61,7 @@ func TestRestart(t *testing.T) {
 		flags := flagsOf(t, s)
 		clock := newClock()
 		first := start(t, clock, flags...)
-		k := &boothtest.Kit{T: t, URLs: []string{first.url}, Issuer: issuer, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: clock}
+		k := kitOf(t, clock, first)
 		b := boothtest.NewBrowser(k)
 		ticket, code := b.Page(boothtest.Asking()), b.Code(boothtest.Asking())
 		got := k.Issued(k.Redeem("spa", b.Code(boothtest.Asking())))
@@ -132,45 +131,59 @@ func TestG4_CodeAgainElsewhere(t *testing.T) {
 }
 
 // TestSharedLimits asks by turns. The client has 3 at once, of which none comes
-// back within 10 s.
+// back within 10 s. On a machine that is so busy that Redis is waited for in vain,
+// a copy decides alone, and says so: then it asks again.
 func TestSharedLimits(t *testing.T) {
-	for _, s := range settings {
-		if !s.redis {
-			continue
-		}
+	for _, s := range []setting{onPostgres, onRedis} {
 		t.Run(s.name, func(t *testing.T) {
-			k := newKit(t, 2, flagsOf(t, s))
-			for system, path := range boothtest.TokenPaths { // each has buckets of its own
-				form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"slow"}, "client_secret": {k.Secrets["slow"]}}
-				var statuses []int
-				for range 6 {
-					a := k.Do("POST", path, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, form.Encode())
-					statuses = append(statuses, a.Status)
+			for range 5 {
+				flags, clock := flagsOf(t, s), newClock()
+				one, other := start(t, clock, flags...), start(t, clock, flags...)
+				wrong := wrongLimits(kitOf(t, clock, one, other))
+				if wrong == "" {
+					return
 				}
-				good := statuses[0]
-				if good >= 300 || !slices.Equal(statuses, []int{good, good, good, 429, 429, 429}) {
-					t.Errorf("%s: %v", system, statuses)
+				if !strings.Contains(one.logs.String()+other.logs.String(), "redis does not answer") {
+					t.Fatal(wrong)
 				}
 			}
+			t.Fatal("Redis was waited for in vain five times")
 		})
 	}
+}
+
+// wrongLimits asks each system, which has buckets of its own.
+func wrongLimits(k *boothtest.Kit) string {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"slow"}, "client_secret": {k.Secrets["slow"]}}
+	for system, path := range boothtest.TokenPaths {
+		var statuses []int
+		for range 6 {
+			a := k.Do("POST", path, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, form.Encode())
+			statuses = append(statuses, a.Status)
+		}
+		good := statuses[0]
+		if good >= 300 || !slices.Equal(statuses, []int{good, good, good, 429, 429, 429}) {
+			return fmt.Sprintf("%s: %v", system, statuses)
+		}
+	}
+	return ""
 }
 
 // TestFourAtOnce starts copies over nothing: no tables, no clients, no keys.
 func TestFourAtOnce(t *testing.T) {
 	eachSetting(t, func(t *testing.T, s setting) {
 		flags := flagsOf(t, s)
-		k := &boothtest.Kit{T: t, Issuer: issuer, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: newClock()}
-		var copies []*copyOf
+		clock := newClock()
+		var copies []*instance
 		var ready []func()
 		for range 4 {
-			c, wait := begin(t, k.Clock, flags...)
+			c, wait := begin(t, clock, flags...)
 			copies, ready = append(copies, c), append(ready, wait)
 		}
-		for i, wait := range ready {
+		for _, wait := range ready {
 			wait()
-			k.URLs = append(k.URLs, copies[i].url)
 		}
+		k := kitOf(t, clock, copies...)
 		b := boothtest.NewBrowser(k)
 		for range 4 { // another one of the four each time
 			k.Issued(k.Redeem("acme", b.Code(boothtest.Asking("client_id", "acme"))))
@@ -217,7 +230,7 @@ func TestPool(t *testing.T) {
 	}
 	clock := newClock()
 	c := start(t, clock, flags...)
-	k := &boothtest.Kit{T: t, URLs: []string{c.url}, Secrets: boothtest.Secrets(t, booth.BuiltIn), Clock: clock}
+	k := kitOf(t, clock, c)
 	var clients sync.WaitGroup
 	var asking atomic.Int64
 	for range 20 {
@@ -261,7 +274,7 @@ func TestClientsStay(t *testing.T) {
 		write("the-first-secret", "")
 		start(t, clock, append(flags, "-fixtures", file)...).stop()
 		write("another-secret", `, {"id": "new", "secret": "new-secret", "grants": ["client_credentials"]}`)
-		k := &boothtest.Kit{T: t, URLs: []string{start(t, clock, append(flags, "-fixtures", file)...).url}, Issuer: issuer, Clock: clock}
+		k := kitOf(t, clock, start(t, clock, append(flags, "-fixtures", file)...))
 		for _, test := range []struct {
 			id, secret string
 			want       int
