@@ -1,0 +1,94 @@
+package checker
+
+import (
+	"time"
+
+	"github.com/tokenbooth/tokenbooth/campaign/ledger"
+)
+
+// answers holds every answer against the faults of its time.
+func (c *check) answers() {
+	for _, op := range c.Ops {
+		c.Checked[OnlyUnavailable]++
+		_, limited := c.Run.Limits[op.Client]
+		switch {
+		case op.Outcome == ledger.Wrong, op.Outcome == ledger.Late, op.Outcome == ledger.Throttled && !limited:
+			c.violate(OnlyUnavailable, op.End, "%s at copy %d, %v to %v: %s %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Status, op.Note)
+		}
+		c.Checked[NeedlessRefusal]++
+		if op.Outcome == ledger.Unavailable && !c.excused(op, c.mayFail) {
+			c.violate(NeedlessRefusal, op.End, "%s at copy %d, %v to %v: %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Status, op.Note)
+		}
+		c.Checked[NeedlessBreak]++
+		if (op.Outcome == ledger.Broken || op.Outcome == ledger.Truncated) && !c.excused(op, breaks) {
+			c.violate(NeedlessBreak, op.End, "%s at copy %d, %v to %v: %s %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Note)
+		}
+	}
+}
+
+// excused says whether one of the outages may be why op failed. An outage is over
+// when its target is back and the time that recovery may take has passed.
+func (c *check) excused(op *ledger.Op, may func(*ledger.Outage, *ledger.Op) (bool, time.Duration)) bool {
+	for _, o := range c.Outages {
+		if o.Begin > op.End {
+			return false
+		}
+		if ok, more := may(o, op); ok && op.Begin <= o.Return+more {
+			return true
+		}
+	}
+	return false
+}
+
+// mayFail: a request fails with 503 only where something is gone that it needs.
+// With the State in the database that is the database: without Redis the limits
+// are local ones. With the State in Redis the clients are in the database still.
+// A copy that was frozen finds its deadlines over when it goes on.
+func (c *check) mayFail(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
+	switch {
+	case o.Fault == ledger.Clock:
+		return false, 0
+	case o.Target == ledger.Copy:
+		return o.Copy == op.Copy && o.Fault == ledger.Stop, c.Run.Recovery
+	}
+	return o.Target == ledger.Postgres || c.Run.State == "redis", c.Run.Recovery
+}
+
+// breaks: connections break when the copy behind them is killed, or has been asked
+// to end and takes no new ones. It takes them again from its return on.
+func breaks(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
+	if o.Target != ledger.Copy || o.Copy != op.Copy {
+		return false, 0
+	}
+	return o.Fault == ledger.Kill || o.Fault == ledger.Term && op.Outcome == ledger.Broken, 0
+}
+
+// drains: a copy that is asked to end answers first what it is working on. That is
+// known beyond doubt of a request whose body it had asked for. A connection that
+// it had not read from may be closed, and an answer that began always ends.
+func (c *check) drains() {
+	for _, o := range c.Outages {
+		if o.Fault != ledger.Term {
+			continue
+		}
+		if o.Exit != 0 {
+			c.violate(DrainTruncates, o.Begin, "copy %d ended with status %d", o.Copy, o.Exit)
+		}
+		for _, op := range c.Ops {
+			if op.Copy != o.Copy || op.Entered == 0 || op.Entered >= o.Begin || op.End <= o.Begin || c.killed(op) {
+				continue
+			}
+			c.Checked[DrainTruncates]++
+			if op.Outcome == ledger.Broken || op.Outcome == ledger.Late {
+				c.violate(DrainTruncates, op.End, "copy %d at %v: %s of %v: %s %s", o.Copy, o.Begin, op.Kind, op.Begin, op.Outcome, op.Note)
+			}
+		}
+	}
+}
+
+// killed says whether the copy was killed while it worked on op.
+func (c *check) killed(op *ledger.Op) bool {
+	return c.excused(op, func(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
+		return o.Target == ledger.Copy && o.Copy == op.Copy && o.Fault == ledger.Kill, 0
+	})
+}

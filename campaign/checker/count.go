@@ -1,0 +1,109 @@
+package checker
+
+import (
+	"time"
+
+	"github.com/tokenbooth/tokenbooth/campaign/ledger"
+)
+
+// A FaultCount is what one kind of fault did, all of its times together.
+type FaultCount struct {
+	Fault  ledger.Fault
+	Target ledger.Target
+	Times  int
+	// Idle are those at whose moment no request was in flight: they count for
+	// nothing.
+	Idle        int
+	InFlight    int // at the moments of the fault, all times together
+	Requests    int // that met it: until the target was back and the recovery over
+	Unavailable int // of these: 503
+	Broken      int // of these: no answer, of a copy that was killed or ended
+	Failed      int // of these: failed in any other way
+	Recovery    time.Duration
+	Violations  int // that came in its time
+	Owned       int // of these: losses that are owned up to
+}
+
+// Counted are the times that requests were in flight.
+func (f *FaultCount) Counted() int { return f.Times - f.Idle }
+
+// count sums the outages up by kind, in the order in which they first came.
+func (c *check) count() []FaultCount {
+	var all []FaultCount
+	place := map[[2]string]int{}
+	meets := c.meetings()
+	for i, o := range c.Outages {
+		key := [2]string{string(o.Fault), string(o.Target)}
+		at, ok := place[key]
+		if !ok {
+			at = len(all)
+			place[key] = at
+			all = append(all, FaultCount{Fault: o.Fault, Target: o.Target})
+		}
+		f := &all[at]
+		f.Times++
+		f.InFlight += o.InFlight
+		if o.InFlight == 0 {
+			f.Idle++
+		}
+		f.Recovery = max(f.Recovery, c.slowest[i])
+		for _, op := range meets[i] {
+			f.met(op)
+		}
+	}
+	for _, v := range c.Violations {
+		if i := c.during(v.At); i >= 0 {
+			o := c.Outages[i]
+			f := &all[place[[2]string{string(o.Fault), string(o.Target)}]]
+			f.Violations++
+			if v.Owned {
+				f.Owned++
+			}
+		}
+	}
+	return all
+}
+
+func (f *FaultCount) met(op *ledger.Op) {
+	f.Requests++
+	switch op.Outcome {
+	case ledger.Unavailable:
+		f.Unavailable++
+	case ledger.Broken:
+		f.Broken++
+	case ledger.Truncated, ledger.Late, ledger.Wrong:
+		f.Failed++
+	}
+}
+
+// meetings are the requests of the time of each outage. A copy's meet only that
+// copy's.
+func (c *check) meetings() [][]*ledger.Op {
+	all := make([][]*ledger.Op, len(c.Outages))
+	from := 0
+	for _, op := range c.Ops {
+		for from < len(c.Outages) && c.until(c.Outages[from]) < op.Begin {
+			from++
+		}
+		for i := from; i < len(c.Outages) && c.Outages[i].Begin <= op.End; i++ {
+			o := c.Outages[i]
+			if op.Begin <= c.until(o) && (o.Target != ledger.Copy || o.Copy == op.Copy) {
+				all[i] = append(all[i], op)
+			}
+		}
+	}
+	return all
+}
+
+func (c *check) until(o *ledger.Outage) time.Duration { return o.Return + c.Run.Recovery }
+
+// during returns the index of the last outage that had begun by then; -1 for none.
+func (c *check) during(at time.Duration) int {
+	last := -1
+	for i, o := range c.Outages {
+		if o.Begin <= at {
+			last = i
+		}
+	}
+	return last
+}

@@ -1,0 +1,67 @@
+package checker
+
+import (
+	"time"
+
+	"github.com/tokenbooth/tokenbooth/campaign/ledger"
+)
+
+// token judges an access token by what became of it wherever it was shown.
+func (c *check) token(t *token) {
+	revoking, revoked := forever, (*ledger.Op)(nil)
+	for _, r := range t.revokes {
+		revoking = min(revoking, r.Begin)
+		if granted(r) && (revoked == nil || r.End < revoked.End) {
+			revoked = r
+		}
+	}
+	if t.of != nil {
+		revoking = min(revoking, t.of.disturbed)
+	}
+	broken := map[Promise]bool{} // each once for a token
+	for _, u := range t.uses {
+		p, ok := c.use(t, u, revoking, revoked)
+		if p == "" {
+			continue
+		}
+		c.Checked[p]++
+		if ok || broken[p] {
+			continue
+		}
+		broken[p] = true
+		v := c.violate(p, u.End, "access token %s of %v: %s %s at %v", t.born.Got, t.born.End, u.Kind, u.Outcome, u.End)
+		switch p {
+		case TokenLost:
+			v.Owned = c.lost(t.writes(u.End)...)
+		case RevocationUndone:
+			v.Owned = c.lost(revoked)
+		}
+	}
+}
+
+// use says which promise a use puts to the test, none where there is doubt, and
+// whether it was kept. revoking is when something may have ended the token,
+// revoked the answer that says so.
+func (c *check) use(t *token, u *ledger.Op, revoking time.Duration, revoked *ledger.Op) (p Promise, kept bool) {
+	good := granted(u)
+	if !good && u.Outcome != ledger.Refused {
+		return "", true
+	}
+	switch {
+	case u.Begin > t.born.End+t.born.Life+c.slack():
+		return TokenUndead, !good
+	case revoked != nil && u.Begin > revoked.End:
+		return RevocationUndone, !good
+	case u.End < revoking && u.End < t.born.Begin+t.born.Life-c.slack():
+		return TokenLost, good
+	}
+	return "", true
+}
+
+// writes are the acknowledged writes that the token depends on.
+func (t *token) writes(until time.Duration) []*ledger.Op {
+	if t.of == nil {
+		return []*ledger.Op{t.born}
+	}
+	return append(t.of.writes(until), t.born)
+}
