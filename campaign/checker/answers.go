@@ -12,7 +12,8 @@ func (c *check) answers() {
 		c.Checked[OnlyUnavailable]++
 		_, limited := c.Run.Limits[op.Client]
 		switch {
-		case op.Outcome == ledger.Wrong, op.Outcome == ledger.Late, op.Outcome == ledger.Throttled && !limited:
+		case op.Outcome == ledger.Wrong, op.Outcome == ledger.Late, op.Outcome == ledger.Throttled && !limited,
+			op.Outcome == ledger.Refused && neverRefused(op):
 			c.violate(OnlyUnavailable, op.End, "%s at copy %d, %v to %v: %s %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Status, op.Note)
 		}
 		c.Checked[NeedlessRefusal]++
@@ -24,6 +25,12 @@ func (c *check) answers() {
 			c.violate(NeedlessBreak, op.End, "%s at copy %d, %v to %v: %s %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Note)
 		}
 	}
+}
+
+// neverRefused are requests with credentials that are always good. What becomes of
+// a token is another matter.
+func neverRefused(op *ledger.Op) bool {
+	return op.Kind == ledger.Mint || op.Kind == ledger.Login || op.Kind == ledger.Revoke
 }
 
 // excused says whether one of the outages may be why op failed. An outage is over

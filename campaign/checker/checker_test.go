@@ -275,6 +275,9 @@ var planted = []struct {
 	}},
 	{"no answer in time", checker.OnlyUnavailable, func(b *book) { b.op(ledger.Mint, 100, as(ledger.Late), lasting(10*time.Second)) }},
 	{"429 for nothing", checker.OnlyUnavailable, func(b *book) { b.op(ledger.Mint, 100, as(ledger.Throttled)) }},
+	{"a client unknown", checker.OnlyUnavailable, func(b *book) { b.op(ledger.Mint, 100, as(ledger.Refused)) }},
+	{"a login form that another copy sealed", checker.OnlyUnavailable, func(b *book) { b.op(ledger.Login, 100, as(ledger.Refused)) }},
+	{"a revocation refused", checker.OnlyUnavailable, func(b *book) { b.op(ledger.Revoke, 100, as(ledger.Refused), shows("x")) }},
 	{"503 without an outage", checker.NeedlessRefusal, func(b *book) { b.op(ledger.Mint, 100, as(ledger.Unavailable)) }},
 	{"503 after the recovery", checker.NeedlessRefusal, func(b *book) {
 		b.outage(ledger.Kill, ledger.Postgres, 100, 101)
