@@ -3,10 +3,15 @@ module github.com/tokenbooth/tokenbooth/campaign
 go 1.26.0
 
 require (
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/tokenbooth/tokenbooth v0.1.0
+	github.com/tokenbooth/tokenbooth/examples/durable v0.1.0
 	golang.org/x/time v0.16.0
 )
 
-require github.com/go-jose/go-jose/v4 v4.1.8 // indirect
-
-replace github.com/tokenbooth/tokenbooth => ../
+replace (
+	github.com/tokenbooth/tokenbooth => ../
+	github.com/tokenbooth/tokenbooth/examples/durable => ../examples/durable
+	github.com/tokenbooth/tokenbooth/store/redisstore => ../store/redisstore
+	github.com/tokenbooth/tokenbooth/store/sqlstore => ../store/sqlstore
+)

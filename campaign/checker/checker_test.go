@@ -37,7 +37,7 @@ func (b *book) op(kind ledger.Kind, begin float64, change ...func(*ledger.Op)) *
 }
 
 func (b *book) outage(fault ledger.Fault, target ledger.Target, begin, end float64) *ledger.Outage {
-	o := &ledger.Outage{Fault: fault, Target: target, Begin: at(begin), Return: at(end), InFlight: 1}
+	o := &ledger.Outage{Fault: fault, Target: target, Begin: at(begin), Return: at(end)}
 	b.Outages = append(b.Outages, o)
 	return o
 }
@@ -83,7 +83,7 @@ func calm() *book {
 	// An owner whose answer got lost retries within the grace, and goes on.
 	b.family("owner", 1)
 	b.outage(ledger.Kill, ledger.Postgres, 5, 6)
-	b.refresh("owner", 5.1, 1, as(ledger.Unavailable))
+	b.refresh("owner", 4.9, 1, as(ledger.Unavailable), lasting(200*ms))
 	b.refresh("owner", 6.1, 1, copyOf(1))
 	b.refresh("owner", 9, 2)
 	b.op(ledger.Guard, 9.5, of("owner"), shows("at-owner"))
@@ -535,7 +535,7 @@ func TestRedisOwnsUp(t *testing.T) {
 
 func TestFaultCounts(t *testing.T) {
 	b := calm()
-	b.outage(ledger.Kill, ledger.Copy, 100, 101).InFlight = 0
+	b.outage(ledger.Kill, ledger.Copy, 100, 101)
 	b.op(ledger.Mint, 100.5, as(ledger.Wrong))
 	b.op(ledger.Mint, 101.5)
 	got := map[ledger.Target]checker.FaultCount{}

@@ -42,8 +42,9 @@ func (c *check) count() []FaultCount {
 		}
 		f := &all[at]
 		f.Times++
-		f.InFlight += o.InFlight
-		if o.InFlight == 0 {
+		n := inFlight(o, meets[i])
+		f.InFlight += n
+		if n == 0 {
 			f.Idle++
 		}
 		f.Recovery = max(f.Recovery, c.slowest[i])
@@ -62,6 +63,16 @@ func (c *check) count() []FaultCount {
 		}
 	}
 	return all
+}
+
+// inFlight are the requests that had begun and not ended when the fault came.
+func inFlight(o *ledger.Outage, met []*ledger.Op) (n int) {
+	for _, op := range met {
+		if op.Begin < o.Begin && op.End > o.Begin {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *FaultCount) met(op *ledger.Op) {

@@ -15,7 +15,7 @@ import (
 func TestWrittenIsRead(t *testing.T) {
 	run := &ledger.Run{State: "redis", Copies: 2, Seed: 7, Grace: time.Second, Limits: map[string]ledger.Limit{"a": {PerSecond: 0.5, Burst: 3}}}
 	op := &ledger.Op{Kind: ledger.Refresh, Copy: 1, Begin: 1, End: 2, Outcome: ledger.OK, Family: "f", Sent: "s", Gen: 3, Got: "g", Life: 4, Next: "n", Writes: true, Entered: 5}
-	outage := &ledger.Outage{Fault: ledger.Kill, Target: ledger.Copy, Copy: 1, Begin: 1, Return: 2, InFlight: 3, Exit: 4}
+	outage := &ledger.Outage{Fault: ledger.Kill, Target: ledger.Copy, Copy: 1, Begin: 1, Return: 2, Exit: 4}
 	var file bytes.Buffer
 	seen := 0
 	w := ledger.NewWriter(&file, run, func(*ledger.Op) { seen++ })

@@ -96,14 +96,13 @@ const (
 // An Outage is one fault: Begin is before anything was done, Return after all of
 // it was undone and the target was seen to answer again.
 type Outage struct {
-	Fault    Fault         `json:"fault"`
-	Target   Target        `json:"target"`
-	Copy     int           `json:"copy,omitempty"`
-	Begin    time.Duration `json:"begin"`
-	Return   time.Duration `json:"return"`
-	InFlight int           `json:"in_flight"`        // requests at the moment of the fault
-	Exit     int           `json:"exit,omitempty"`   // status of a copy that was asked to end
-	Detail   string        `json:"detail,omitempty"` // what was done in figures
+	Fault  Fault         `json:"fault"`
+	Target Target        `json:"target"`
+	Copy   int           `json:"copy,omitempty"`
+	Begin  time.Duration `json:"begin"`
+	Return time.Duration `json:"return"`
+	Exit   int           `json:"exit,omitempty"`   // status of a copy that was asked to end
+	Detail string        `json:"detail,omitempty"` // what was done in figures
 }
 
 // A Limit is what a client may do: Burst at once and PerSecond more.
