@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/campaign/ledger"
@@ -87,26 +88,26 @@ func (f *FaultCount) met(op *ledger.Op) {
 	}
 }
 
-// meetings are the requests of the time of each outage. A copy's meet only that
-// copy's.
+// meetings are the requests of the time of each outage: until the recovery is over
+// or the next outage begins. A copy's meet only that copy's.
 func (c *check) meetings() [][]*ledger.Op {
 	all := make([][]*ledger.Op, len(c.Outages))
-	from := 0
-	for _, op := range c.Ops {
-		for from < len(c.Outages) && c.until(c.Outages[from]) < op.Begin {
-			from++
+	for i, o := range c.Outages {
+		until := o.Return + c.Run.Recovery
+		if after := slices.IndexFunc(c.Outages, func(next *ledger.Outage) bool { return next.Begin > o.Return }); after >= 0 {
+			until = min(until, c.Outages[after].Begin)
 		}
-		for i := from; i < len(c.Outages) && c.Outages[i].Begin <= op.End; i++ {
-			o := c.Outages[i]
-			if op.Begin <= c.until(o) && (o.Target != ledger.Copy || o.Copy == op.Copy) {
+		for _, op := range c.Ops {
+			if op.Begin > until {
+				break
+			}
+			if op.End >= o.Begin && (o.Target != ledger.Copy || o.Copy == op.Copy) {
 				all[i] = append(all[i], op)
 			}
 		}
 	}
 	return all
 }
-
-func (c *check) until(o *ledger.Outage) time.Duration { return o.Return + c.Run.Recovery }
 
 // during returns the index of the last outage that had begun by then; -1 for none.
 func (c *check) during(at time.Duration) int {
