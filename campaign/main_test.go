@@ -121,8 +121,16 @@ func alive(t *testing.T, path string) bool {
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-minutes", "0"}, {"-minutes", "-1"}, {"-minutes", "NaN"}, {"-minutes", "2000"}, {"-state", "disk"},
-		{"-rate", "0"}, {"-rate", "1e9"}, {"-seed", "x"}, {"more"}, {"-unknown"},
+		{"-minutes", "0"},
+		{"-minutes", "-1"},
+		{"-minutes", "NaN"},
+		{"-minutes", "2000"},
+		{"-state", "disk"},
+		{"-rate", "0"},
+		{"-rate", "1e9"},
+		{"-seed", "x"},
+		{"more"},
+		{"-unknown"},
 	} {
 		var out, log bytes.Buffer
 		if status := run(t.Context(), args, &out, &log); status != 2 || log.Len() == 0 || out.Len() > 0 {

@@ -58,7 +58,7 @@ func (o *options) one(ctx context.Context, state string, stderr io.Writer) (_ *r
 		return nil, err
 	}
 	if !keep {
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }() //nolint:gosec // which we made
 	}
 	path := filepath.Join(dir, "ledger.jsonl")
 	took, err := o.play(ctx, state, dir, path, keep, stderr)
@@ -86,7 +86,7 @@ func (o *options) directory(state string) (dir string, keep bool, err error) {
 		return dir, false, err
 	}
 	dir = filepath.Join(o.dir, state)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // a flag names it
 		return "", true, err
 	}
 	dir, err = filepath.Abs(dir)

@@ -105,11 +105,11 @@ func Check(l *ledger.Ledger) *Result {
 	sorted.Outages = slices.SortedStableFunc(slices.Values(l.Outages), func(a, b *ledger.Outage) int { return cmp.Compare(a.Begin, b.Begin) })
 	c := &check{Ledger: &sorted, slowest: make([]time.Duration, len(l.Outages))}
 	c.Checked = map[Promise]int{}
-	families, tokens := c.index()
-	for _, f := range families {
+	x := c.index()
+	for _, f := range x.families {
 		c.family(f)
 	}
-	for _, t := range tokens {
+	for _, t := range x.tokens {
 		c.token(t)
 	}
 	c.answers()

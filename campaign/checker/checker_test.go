@@ -45,12 +45,14 @@ func (b *book) outage(fault ledger.Fault, target ledger.Target, begin, end float
 func as(outcome ledger.Outcome) func(*ledger.Op) { return func(op *ledger.Op) { op.Outcome = outcome } }
 func copyOf(n int) func(*ledger.Op)              { return func(op *ledger.Op) { op.Copy = n } }
 func lasting(d time.Duration) func(*ledger.Op)   { return func(op *ledger.Op) { op.End = op.Begin + d } }
-func of(family string) func(*ledger.Op)          { return func(op *ledger.Op) { op.Family = family } }
-func shows(hash string) func(*ledger.Op)         { return func(op *ledger.Op) { op.Sent = hash } }
-func client(name string) func(*ledger.Op)        { return func(op *ledger.Op) { op.Client = name } }
+
+func of(family string) func(*ledger.Op)   { return func(op *ledger.Op) { op.Family = family } }
+func shows(hash string) func(*ledger.Op)  { return func(op *ledger.Op) { op.Sent = hash } }
+func client(name string) func(*ledger.Op) { return func(op *ledger.Op) { op.Client = name } }
 func entered(seconds float64) func(*ledger.Op) {
 	return func(op *ledger.Op) { op.Entered = at(seconds) }
 }
+
 func gets(hash string, life int) func(*ledger.Op) {
 	return func(op *ledger.Op) { op.Got, op.Life = hash, time.Duration(life)*time.Second }
 }

@@ -28,58 +28,78 @@ type token struct {
 	revokes []*ledger.Op
 }
 
+// An index finds families and tokens by their names.
+type index struct {
+	families []*family
+	tokens   []*token
+	byName   map[string]*family
+	byHash   map[string]*token
+}
+
 // index sorts the requests, which are in the order of their beginnings, by what
-// they are about.
-func (c *check) index() (families []*family, tokens []*token) {
-	byName, byHash := map[string]*family{}, map[string]*token{}
-	of := func(name string) *family {
-		f := byName[name]
-		if f == nil {
-			f = &family{name: name, disturbed: forever}
-			byName[name] = f
-			families = append(families, f)
-		}
-		return f
-	}
+// they are about. Nobody uses a token before the request that got it was over.
+func (c *check) index() *index {
+	x := &index{byName: map[string]*family{}, byHash: map[string]*token{}}
 	for _, op := range c.Ops {
-		if op.Got != "" && op.Kind != ledger.Login && byHash[op.Got] == nil {
-			t := &token{born: op}
-			if op.Family != "" {
-				t.of = of(op.Family)
-			}
-			byHash[op.Got] = t
-			tokens = append(tokens, t)
+		if op.Got != "" && op.Kind != ledger.Login && x.byHash[op.Got] == nil {
+			x.bear(op)
+		}
+		x.add(op)
+	}
+	return x
+}
+
+func (x *index) bear(op *ledger.Op) {
+	t := &token{born: op}
+	if op.Family != "" {
+		t.of = x.family(op.Family)
+	}
+	x.byHash[op.Got] = t
+	x.tokens = append(x.tokens, t)
+}
+
+func (x *index) family(name string) *family {
+	f := x.byName[name]
+	if f == nil {
+		f = &family{name: name, disturbed: forever}
+		x.byName[name] = f
+		x.families = append(x.families, f)
+	}
+	return f
+}
+
+func (x *index) add(op *ledger.Op) {
+	t := x.byHash[op.Sent]
+	switch op.Kind {
+	case ledger.Login:
+		if op.Family != "" {
+			x.family(op.Family).login = op
+		}
+	case ledger.Redeem:
+		f := x.family(op.Family)
+		f.redeems = append(f.redeems, op)
+	case ledger.Refresh:
+		f := x.family(op.Family)
+		f.refreshes = append(f.refreshes, op)
+	case ledger.Revoke:
+		if op.Gen > 0 {
+			f := x.family(op.Family)
+			f.ended = append(f.ended, op)
+		} else if t != nil {
+			t.revokes = append(t.revokes, op)
+		}
+	case ledger.Guard, ledger.Introspect:
+		if t != nil {
+			t.use(op)
 		}
 	}
-	for _, op := range c.Ops {
-		switch op.Kind {
-		case ledger.Login:
-			if op.Family != "" {
-				of(op.Family).login = op
-			}
-		case ledger.Redeem:
-			f := of(op.Family)
-			f.redeems = append(f.redeems, op)
-		case ledger.Refresh:
-			f := of(op.Family)
-			f.refreshes = append(f.refreshes, op)
-		case ledger.Revoke:
-			if op.Gen > 0 {
-				f := of(op.Family)
-				f.ended = append(f.ended, op)
-			} else if t := byHash[op.Sent]; t != nil {
-				t.revokes = append(t.revokes, op)
-			}
-		case ledger.Guard, ledger.Introspect:
-			if t := byHash[op.Sent]; t != nil {
-				t.uses = append(t.uses, op)
-				if t.of != nil {
-					t.of.uses = append(t.of.uses, op)
-				}
-			}
-		}
+}
+
+func (t *token) use(op *ledger.Op) {
+	t.uses = append(t.uses, op)
+	if t.of != nil {
+		t.of.uses = append(t.of.uses, op)
 	}
-	return families, tokens
 }
 
 // first returns the earliest of the ops that is as wanted; nil for none.

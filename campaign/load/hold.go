@@ -26,7 +26,7 @@ func (l *Load) Hold(copyNumber, n int) (release func()) {
 		all.Go(func() {
 			defer a.http.CloseIdleConnections()
 			var got tokens
-			a.send(op, "POST", systems[0].token, body, http.Header{"Expect": {"100-continue"}}, got.read(op, l.TokenLife))
+			a.send(op, "POST", systems[0].issues, body, http.Header{"Expect": {"100-continue"}}, got.read(op, l.TokenLife))
 		})
 	}
 	timeout := time.After(time.Second)

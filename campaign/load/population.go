@@ -45,7 +45,7 @@ var (
 		ID: "machine", Secret: "machine-secret-3d1b9a7c5e2f4068", Number: 101, Name: "Machine",
 		Grants: []string{"client_credentials"}, Scopes: []string{"customers:read"}, Rate: ample,
 	}
-	app = &client{
+	app = &client{ //nolint:gosec // it lives as long as the campaign
 		ID: "app", Secret: "app-secret-8c6e4a2f0b1d3957", Number: 102, Name: "App", RedirectURIs: []string{redirectURI},
 		Grants: []string{"authorization_code", "refresh_token"}, Scopes: scopeList, Rate: ample,
 	}

@@ -22,19 +22,19 @@ import (
 // A system is one token endpoint of the example servers, and a route that its
 // tokens open.
 type system struct {
-	token, route string
-	scope        string
-	opaque       bool // its tokens are kept in the State
+	issues, opens string // paths
+	scope         string
+	opaque        bool // its tokens are kept in the State
 }
 
 var (
-	users   = &system{token: "/oauth2/tokens", route: "/oauth2/whoami", scope: "customers:read"}
+	users   = &system{issues: "/oauth2/tokens", opens: "/oauth2/whoami", scope: "customers:read"}
 	systems = []*system{
-		{token: "/adminczar/api/v1/oauth2/token", route: "/adminczar/api/v1/whoami"},
-		{token: "/oauth/access_token", route: "/v2/products", opaque: true},
+		{issues: "/adminczar/api/v1/oauth2/token", opens: "/adminczar/api/v1/whoami"},
+		{issues: "/oauth/access_token", opens: "/v2/products", opaque: true},
 		users,
-		{token: "/v1/auth/token", route: "/v1/whoami", opaque: true},
-		{token: "/auth/token", route: "/event/whoami"},
+		{issues: "/v1/auth/token", opens: "/v1/whoami", opaque: true},
+		{issues: "/auth/token", opens: "/event/whoami"},
 	}
 )
 
@@ -64,7 +64,7 @@ func (a *actor) mint(c *client, s *system) *accessToken {
 		form.Set("scope", s.scope)
 	}
 	var got tokens
-	a.post(op, s.token, form, got.read(op, a.TokenLife))
+	a.post(op, s.issues, form, got.read(op, a.TokenLife))
 	if op.Outcome != ledger.OK {
 		return nil
 	}
@@ -74,7 +74,7 @@ func (a *actor) mint(c *client, s *system) *accessToken {
 // visit shows a token to a route.
 func (a *actor) visit(t *accessToken) {
 	op := &ledger.Op{Kind: ledger.Guard, Copy: a.pick(), Client: t.owner.ID, Sent: ledger.Hash(t.text), Family: t.family}
-	a.send(op, "GET", t.system.route, nil, http.Header{"Authorization": {"Bearer " + t.text}}, nil)
+	a.send(op, "GET", t.system.opens, nil, http.Header{"Authorization": {"Bearer " + t.text}}, nil)
 }
 
 // introspect asks whether a token is good, as its client.
@@ -208,7 +208,7 @@ func (g *grantee) redeem(to int) (ledger.Outcome, *tokens) {
 		"grant_type": {"authorization_code"}, "code": {g.code}, "redirect_uri": {redirectURI}, "code_verifier": {g.verifier},
 	})
 	got := new(tokens)
-	g.post(op, users.token, form, got.read(op, g.TokenLife))
+	g.post(op, users.issues, form, got.read(op, g.TokenLife))
 	g.hold(op, got)
 	return op.Outcome, got
 }
@@ -221,7 +221,7 @@ func (g *grantee) present(to int, refresh string) (ledger.Outcome, *tokens) {
 	}
 	form := g.client.credentials(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
 	got := new(tokens)
-	g.post(op, users.token, form, got.read(op, g.TokenLife))
+	g.post(op, users.issues, form, got.read(op, g.TokenLife))
 	g.hold(op, got)
 	return op.Outcome, got
 }
