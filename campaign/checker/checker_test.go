@@ -355,6 +355,14 @@ var planted = []struct {
 			b.op(ledger.Mint, 100+0.02*float64(i), client("slow"))
 		}
 	}},
+	{"more than the limit soon after an outage of Redis", checker.OverLimit, func(b *book) {
+		b.outage(ledger.Kill, ledger.Redis, 100, 101)
+		for i := range 4 {
+			b.op(ledger.Mint, 103.1+0.02*float64(i), client("slow"))
+		}
+		b.op(ledger.Mint, 101.5, copyOf(1))
+		b.op(ledger.Mint, 101.5)
+	}},
 	{"more than the limit in time", checker.OverLimit, func(b *book) {
 		for i := range 10 {
 			b.op(ledger.Mint, 100+0.7*float64(i), client("slow"), copyOf(i%2))
@@ -458,6 +466,12 @@ var harmless = map[string]func(b *book){
 		b.outage(ledger.Stop, ledger.Copy, 100, 103)
 		b.op(ledger.Mint, 99.99, as(ledger.Unavailable), lasting(3100*ms))
 		b.op(ledger.Mint, 104)
+	},
+	"more than the limit, while a copy waited for Redis": func(b *book) {
+		b.op(ledger.Mint, 100, lasting(100*ms))
+		for i := range 6 {
+			b.op(ledger.Mint, 100.2+0.02*float64(i), client("slow"))
+		}
 	},
 	"a recovery that another outage prolongs": func(b *book) {
 		b.outage(ledger.Kill, ledger.Postgres, 100, 101)

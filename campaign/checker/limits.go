@@ -10,8 +10,9 @@ import (
 
 // limits counts what clients were admitted that ask for more than they may.
 func (c *check) limits() {
+	calm := c.calm()
 	for client, limit := range c.Run.Limits {
-		for _, w := range c.calm() {
+		for _, w := range calm {
 			c.limited(client, limit, w)
 		}
 	}
@@ -19,21 +20,43 @@ func (c *check) limits() {
 
 type window struct{ from, to time.Duration }
 
-// calm are the times outside the outages of what shares the limits. Without Redis
-// each copy admits its share, and goes on so until it has Redis back, which the
-// recovery bounds. A copy that was frozen finds its deadline for Redis over.
+const (
+	// hesitation is how long a copy waits for Redis before it decides alone.
+	hesitation = 80 * time.Millisecond
+	// reunion is how long it may go on so: until 100 ms have passed and a request
+	// has come that tries Redis, which with the traffic of a campaign is soon.
+	reunion = time.Second
+)
+
+// calm are the times when all copies shared the limits beyond doubt.
 func (c *check) calm() (all []window) {
+	alone := c.alone()
+	slices.SortFunc(alone, func(a, b window) int { return cmp.Compare(a.from, b.from) })
 	from := time.Duration(0)
-	for _, o := range c.Outages {
-		if o.Target != ledger.Redis && (o.Target != ledger.Copy || o.Fault != ledger.Stop) {
-			continue
+	for _, w := range alone {
+		if w.from > from {
+			all = append(all, window{from, w.from})
 		}
-		if o.Begin > from {
-			all = append(all, window{from, o.Begin})
-		}
-		from = max(from, o.Return+c.Run.Recovery)
+		from = max(from, w.to)
 	}
 	return append(all, window{from, forever})
+}
+
+// alone are the times when copies may have decided without Redis and admitted
+// their share: in its outages, after one was frozen, and when one was so slow to
+// answer that it may have waited for Redis in vain, on a machine that is too busy.
+func (c *check) alone() (all []window) {
+	for _, o := range c.Outages {
+		if o.Target == ledger.Redis || o.Target == ledger.Copy && o.Fault == ledger.Stop {
+			all = append(all, window{o.Begin, o.Return + c.Run.Recovery})
+		}
+	}
+	for _, op := range c.Ops {
+		if (op.Kind == ledger.Mint || op.Kind == ledger.Guard) && op.End-op.Begin >= hesitation {
+			all = append(all, window{op.Begin, op.End + reunion})
+		}
+	}
+	return all
 }
 
 // limited: between the beginning of one admitted request and the end of another,

@@ -109,7 +109,7 @@ func (s *Stage) toConnections(ctx context.Context, p *proxy, f *schedule.Fault, 
 	case ledger.Cut:
 		// For a while they can be made anew, then not.
 		n := 0
-		for until := time.Now().Add(f.Hold / 2); time.Now().Before(until); n++ {
+		for until := time.Now().Add(f.Hold / 2); time.Now().Before(until) && ctx.Err() == nil; n++ {
 			p.cut()
 			hold(ctx, cutEvery)
 		}

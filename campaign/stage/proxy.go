@@ -111,6 +111,9 @@ func (p *proxy) accept() {
 
 func (p *proxy) serve(client net.Conn) {
 	defer func() { _ = client.Close() }()
+	if p.refuses() { // what is refused costs the server nothing
+		return
+	}
 	server, err := net.DialTimeout("tcp", p.upstream, 5*time.Second)
 	if err != nil {
 		return
@@ -125,6 +128,12 @@ func (p *proxy) serve(client net.Conn) {
 	both.Go(func() { p.copy(l, server, client, func([]byte) bool { return true }) })
 	both.Go(func() { p.copy(l, client, server, p.delivers) })
 	both.Wait()
+}
+
+func (p *proxy) refuses() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refuse
 }
 
 func (p *proxy) add(l *link) bool {
