@@ -99,7 +99,7 @@ func (s *Stage) toCopy(ctx context.Context, c *Copy, f *schedule.Fault, o *ledge
 }
 
 const (
-	swallowEvery = 3 // replies to writes
+	swallowEvery = 3 // replies that matter
 	cutEvery     = 40 * time.Millisecond
 	leastSwallow = 600 * time.Millisecond // so that some are met
 )

@@ -10,12 +10,12 @@ import (
 )
 
 // A proxy stands between the copies and one of their servers. Unlike one that
-// counts bytes or replies it knows which replies say that something was written,
-// so that it can lose just those under load.
+// counts bytes or replies it knows which replies say that something was done, so
+// that it can lose just those under load.
 type proxy struct {
 	upstream string
 	listener net.Listener
-	wrote    func(reply []byte) bool
+	matters  func(reply []byte) bool
 	running  sync.WaitGroup
 
 	mu     sync.Mutex
@@ -23,17 +23,17 @@ type proxy struct {
 	refuse bool
 	held   chan struct{} // closed when bytes may pass; nil when they may
 
-	every     atomic.Int64 // so many replies to writes pass until one is lost; none is when 0
-	writes    atomic.Int64
+	every     atomic.Int64 // of so many replies that matter one is lost; none when 0
+	matter    atomic.Int64
 	swallowed atomic.Int64
 }
 
-func newProxy(upstream string, wrote func([]byte) bool) (*proxy, error) {
+func newProxy(upstream string, matters func([]byte) bool) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{upstream: upstream, listener: l, wrote: wrote, links: map[*link]struct{}{}}
+	p := &proxy{upstream: upstream, listener: l, matters: matters, links: map[*link]struct{}{}}
 	p.running.Go(p.accept)
 	return p, nil
 }
@@ -43,6 +43,9 @@ func newProxy(upstream string, wrote func([]byte) bool) (*proxy, error) {
 func postgresWrote(reply []byte) bool {
 	return bytes.Contains(reply, []byte("UPDATE 1\x00")) || bytes.Contains(reply, []byte("INSERT 0 1\x00"))
 }
+
+// postgresRead knows the command tag of a query that found one row.
+func postgresRead(reply []byte) bool { return bytes.Contains(reply, []byte("SELECT 1\x00")) }
 
 // redisWrote knows what scripts that may write answer: a number those of the
 // State, 25 bytes that of the limiter.
@@ -88,7 +91,7 @@ func (p *proxy) hang(on bool) {
 	}
 }
 
-// swallow loses each n-th reply to a write, and its connection, until it is called
+// swallow loses each n-th reply that matters, and its connection, until it is called
 // with 0. It returns how many were lost before.
 func (p *proxy) swallow(n int) int {
 	p.every.Store(int64(n))
@@ -154,7 +157,7 @@ func (p *proxy) remove(l *link) {
 // delivers says whether the reply is not to be lost.
 func (p *proxy) delivers(reply []byte) bool {
 	n := p.every.Load()
-	if n == 0 || !p.wrote(reply) || p.writes.Add(1)%n != 0 {
+	if n == 0 || !p.matters(reply) || p.matter.Add(1)%n != 0 {
 		return true
 	}
 	p.swallowed.Add(1)

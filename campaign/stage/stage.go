@@ -54,7 +54,7 @@ func Open(ctx context.Context, c Config) (_ *Stage, err error) {
 	if err := s.openServers(c.Dir); err != nil {
 		return nil, err
 	}
-	if err := s.openProxies(); err != nil {
+	if err := s.openProxies(c.State); err != nil {
 		return nil, err
 	}
 	fixtures := filepath.Join(c.Dir, "fixtures.json")
@@ -83,8 +83,14 @@ func (s *Stage) openServers(dir string) (err error) {
 	return err
 }
 
-func (s *Stage) openProxies() (err error) {
-	if s.postgresProxy, err = newProxy(s.postgres.Addr(), postgresWrote); err != nil {
+// openProxies has them lose replies to writes. Where the State is in Redis nobody
+// writes to PostgreSQL, and what can be lost is a client's record.
+func (s *Stage) openProxies(state string) (err error) {
+	matters := postgresWrote
+	if state == "redis" {
+		matters = postgresRead
+	}
+	if s.postgresProxy, err = newProxy(s.postgres.Addr(), matters); err != nil {
 		return err
 	}
 	s.redisProxy, err = newProxy(s.redis.Addr(), redisWrote)
