@@ -52,10 +52,7 @@ func (c *check) excused(op *ledger.Op, may func(*ledger.Outage, *ledger.Op) (boo
 // are local ones. With the State in Redis the clients are in the database still.
 // A copy that was frozen finds its deadlines over when it goes on.
 func (c *check) mayFail(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
-	switch {
-	case o.Fault == ledger.Clock:
-		return false, 0
-	case o.Target == ledger.Copy:
+	if o.Target == ledger.Copy {
 		return o.Copy == op.Copy && o.Fault == ledger.Stop, c.Run.Recovery
 	}
 	return o.Target == ledger.Postgres || c.Run.State == "redis", c.Run.Recovery
@@ -82,7 +79,7 @@ func (c *check) drains() {
 			c.violate(DrainTruncates, o.Begin, "copy %d ended with status %d", o.Copy, o.Exit)
 		}
 		for _, op := range c.Ops {
-			if op.Copy != o.Copy || op.Entered == 0 || op.Entered >= o.Begin || op.End <= o.Begin || c.killed(op) {
+			if op.Copy != o.Copy || op.Entered == 0 || op.Entered >= o.Begin || op.End <= o.Begin {
 				continue
 			}
 			c.Checked[DrainTruncates]++
@@ -91,11 +88,4 @@ func (c *check) drains() {
 			}
 		}
 	}
-}
-
-// killed says whether the copy was killed while it worked on op.
-func (c *check) killed(op *ledger.Op) bool {
-	return c.excused(op, func(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
-		return o.Target == ledger.Copy && o.Copy == op.Copy && o.Fault == ledger.Kill, 0
-	})
 }

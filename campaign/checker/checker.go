@@ -126,16 +126,17 @@ func (c *check) violate(p Promise, at time.Duration, format string, args ...any)
 	return &c.Violations[len(c.Violations)-1]
 }
 
-// lost says whether Redis may have lost one of the acknowledged writes: it was
-// killed soon after. When the write was made is not known better than by the
-// request's beginning and end.
-func (c *check) lost(writes ...*ledger.Op) bool {
+// lost says whether Redis may have lost one of the writes before a request showed
+// it: it was killed soon after the write. When that was made is not known better
+// than by its request's beginning and end.
+func (c *check) lost(shown *ledger.Op, writes ...*ledger.Op) bool {
 	if c.Run.State != "redis" {
 		return false
 	}
 	for _, w := range writes {
 		for _, o := range c.Outages {
-			if o.Fault == ledger.Kill && o.Target == ledger.Redis && o.Return >= w.Begin && o.Begin <= w.End+lossWindow {
+			if o.Fault == ledger.Kill && o.Target == ledger.Redis &&
+				o.Return >= w.Begin && o.Begin <= w.End+lossWindow && o.Begin <= shown.End {
 				return true
 			}
 		}

@@ -263,6 +263,11 @@ var planted = []struct {
 		b.op(ledger.Mint, 104)
 		b.op(ledger.Mint, 104, copyOf(1))
 	}},
+	{"a family ended by a retry after 429", checker.FamilyEnded, func(b *book) {
+		b.family("x", 100)
+		b.refresh("x", 102, 1, as(ledger.Throttled))
+		b.refresh("x", 110, 1, as(ledger.Refused))
+	}},
 	{"a family ended by two tabs", checker.FamilyEnded, func(b *book) {
 		b.family("x", 100)
 		b.refresh("x", 102, 1)
@@ -302,6 +307,11 @@ var planted = []struct {
 		b.op(ledger.Mint, 100.5, as(ledger.Unavailable), copyOf(1))
 		b.op(ledger.Mint, 101.5)
 	}},
+	{"503 of a copy that was killed", checker.NeedlessRefusal, func(b *book) {
+		b.outage(ledger.Kill, ledger.Copy, 100, 101)
+		b.op(ledger.Mint, 101.1, as(ledger.Unavailable))
+		b.op(ledger.Mint, 101.5)
+	}},
 	{"a broken connection", checker.NeedlessBreak, func(b *book) { b.op(ledger.Mint, 100, as(ledger.Broken)) }},
 	{"a connection to another copy than the killed one", checker.NeedlessBreak, func(b *book) {
 		b.outage(ledger.Kill, ledger.Copy, 100, 101)
@@ -331,6 +341,15 @@ var planted = []struct {
 		b.outage(ledger.Hang, ledger.Postgres, 100, 101)
 		b.op(ledger.Mint, 101.1, copyOf(1))
 		b.op(ledger.Mint, 101.1, lasting(2*time.Second))
+	}},
+	{"only guards, which know the clients, after a database of clients", checker.SlowRecovery, func(b *book) {
+		b.Run.State = "redis"
+		b.outage(ledger.Kill, ledger.Postgres, 100, 101)
+		for n := range 2 {
+			b.op(ledger.Guard, 101.1, copyOf(n))
+			b.op(ledger.Mint, 101.1, copyOf(n), as(ledger.Unavailable))
+		}
+		b.op(ledger.Mint, 104)
 	}},
 	{"only reads after a database that only reads", checker.SlowRecovery, func(b *book) {
 		b.outage(ledger.ReadOnly, ledger.Postgres, 100, 101)
@@ -413,7 +432,7 @@ var harmless = map[string]func(b *book){
 			name := string(rune('x' + i))
 			b.family(name, 100)
 			b.refresh(name, 102, 1)
-			b.refresh(name, 112, 1, as(outcome))
+			b.refresh(name, 114+float64(i), 1, as(outcome))
 		}
 	},
 	"the token before, beside the use of its successor": func(b *book) {
@@ -431,6 +450,11 @@ var harmless = map[string]func(b *book){
 		b.op(ledger.Redeem, 102.5, of("x"), shows("code-x"), as(ledger.Refused))
 		b.op(ledger.Mint, 102.5)
 		b.op(ledger.Mint, 102.5, copyOf(1))
+	},
+	"a code twice at once, refused to who asked first": func(b *book) {
+		b.op(ledger.Login, 100, of("x"), gets("code-x", 60))
+		b.op(ledger.Redeem, 101, of("x"), shows("code-x"), as(ledger.Refused), lasting(50*ms))
+		b.op(ledger.Redeem, 101.01, of("x"), shows("code-x"), gets("at-x", 30), next("r1"), copyOf(1))
 	},
 	"a code that is a minute old": func(b *book) {
 		b.op(ledger.Login, 100, of("x"), gets("code-x", 60))
@@ -466,6 +490,12 @@ var harmless = map[string]func(b *book){
 		b.outage(ledger.Stop, ledger.Copy, 100, 103)
 		b.op(ledger.Mint, 99.99, as(ledger.Unavailable), lasting(3100*ms))
 		b.op(ledger.Mint, 104)
+	},
+	"more than the limit, before the copies share it again": func(b *book) {
+		b.outage(ledger.Stop, ledger.Redis, 100, 101)
+		for i := range 9 {
+			b.op(ledger.Mint, 102.5+0.01*float64(i), client("slow"), copyOf(i%2))
+		}
 	},
 	"more than the limit, while a copy waited for Redis": func(b *book) {
 		b.op(ledger.Mint, 100, lasting(100*ms))
@@ -530,22 +560,36 @@ func TestRedisOwnsUp(t *testing.T) {
 		},
 	}
 	for name, plant := range plants {
-		for _, killed := range []bool{true, false} {
+		for kill, owned := range map[float64]bool{102: true, 103.5: false, 106: false} { // at which second
 			b := calm()
 			b.Run.State = "redis"
 			plant(b)
-			if killed {
-				b.outage(ledger.Kill, ledger.Redis, 102, 102.5)
-			}
+			b.outage(ledger.Kill, ledger.Redis, kill, kill+0.5)
 			for n := range 2 {
-				b.op(ledger.Mint, 103, copyOf(n))
+				b.op(ledger.Mint, kill+1, copyOf(n))
 			}
 			b.op(ledger.Mint, 200)
 			r := checker.Check(&b.Ledger)
-			if len(r.Violations) != 1 || (len(r.Failures()) == 0) != killed {
-				t.Errorf("%s, with a kill %v: %+v", name, killed, r.Violations)
+			if len(r.Violations) != 1 || (len(r.Failures()) == 0) != owned {
+				t.Errorf("%s, with a kill at %v s: %+v", name, kill, r.Violations)
 			}
 		}
+	}
+}
+
+// TestLate: a request whose client gave up is a violation, and what it may do later
+// is none.
+func TestLate(t *testing.T) {
+	b := calm()
+	b.family("x", 100)
+	b.refresh("x", 102, 1, as(ledger.Late), lasting(time.Second))
+	b.refresh("x", 103.5, 1)
+	b.refresh("x", 104, 2)
+	b.refresh("x", 105, 3, as(ledger.Refused)) // the first one came to it at last
+	b.op(ledger.Mint, 200)
+	r := checker.Check(&b.Ledger)
+	if len(r.Violations) != 1 || r.Violations[0].Promise != checker.OnlyUnavailable {
+		t.Errorf("%+v", r.Violations)
 	}
 }
 

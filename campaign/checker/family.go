@@ -44,7 +44,7 @@ func (c *check) redeemed(f *family) {
 		switch {
 		case r == winner:
 		case granted(r):
-			c.violate(CodeTwice, r.End, "code %s at %v and %v", r.Sent, winner.End, r.End).Owned = c.lost(winner)
+			c.violate(CodeTwice, r.End, "code %s at %v and %v", r.Sent, winner.End, r.End).Owned = c.lost(r, winner)
 			f.disturb(r)
 		case decided(r) > winner.Begin:
 			// A redemption beside or after the one that won finds the code redeemed
@@ -70,7 +70,7 @@ func (c *check) codeRefused(f *family) {
 	}
 	c.Checked[TokenLost]++
 	if p.Outcome == ledger.Refused {
-		c.violate(TokenLost, p.End, "code %s of %v refused at %v", p.Sent, f.login.End, p.End).Owned = c.lost(f.login)
+		c.violate(TokenLost, p.End, "code %s of %v refused at %v", p.Sent, f.login.End, p.End).Owned = c.lost(p, f.login)
 	}
 }
 
@@ -88,7 +88,7 @@ func (c *check) presented(f *family, p *ledger.Op) {
 		switch p.Outcome {
 		case ledger.OK:
 			c.violate(TwoLeaves, p.End, "family %s: generation %d, replaced by %v, was good at %v", f.name, p.Gen, replaced.End, p.End).
-				Owned = c.lost(f.writes(p.End)...)
+				Owned = c.lost(p, f.writes(p.Begin)...)
 		case ledger.Refused:
 			f.end(p)
 		}
@@ -138,7 +138,7 @@ func (c *check) forks(f *family) {
 			continue
 		}
 		if q := next[p.Gen]; q != nil && q.Next != p.Next {
-			c.violate(TwoLeaves, p.End, "family %s: generation %d has two successors", f.name, p.Gen).Owned = c.lost(f.writes(p.End)...)
+			c.violate(TwoLeaves, p.End, "family %s: generation %d has two successors", f.name, p.Gen).Owned = c.lost(p, f.writes(p.Begin)...)
 			return
 		}
 		next[p.Gen] = p
@@ -161,7 +161,7 @@ func (c *check) endedByFaults(f *family) {
 			c.Retried++
 		}
 		if p.Outcome == ledger.Refused {
-			c.violate(FamilyEnded, p.End, "family %s: generation %d refused at %v", f.name, p.Gen, p.End).Owned = c.lost(f.writes(p.End)...)
+			c.violate(FamilyEnded, p.End, "family %s: generation %d refused at %v", f.name, p.Gen, p.End).Owned = c.lost(p, f.writes(p.Begin)...)
 			break
 		}
 	}
@@ -210,7 +210,7 @@ func (c *check) undone(f *family) {
 			c.Checked[RevocationUndone]++
 			if granted(op) {
 				c.violate(RevocationUndone, op.End, "family %s: over at %v by %s, %s at %v", f.name, f.over.End, f.over.Kind, op.Kind, op.End).
-					Owned = c.lost(f.over)
+					Owned = c.lost(op, f.over)
 				return
 			}
 		}

@@ -32,9 +32,9 @@ func (c *check) token(t *token) {
 		v := c.violate(p, u.End, "access token %s of %v: %s %s at %v", t.born.Got, t.born.End, u.Kind, u.Outcome, u.End)
 		switch p {
 		case TokenLost:
-			v.Owned = c.lost(t.writes(u.End)...)
+			v.Owned = c.lost(u, t.writes(u.Begin)...)
 		case RevocationUndone:
-			v.Owned = c.lost(revoked)
+			v.Owned = c.lost(u, revoked)
 		}
 	}
 }
