@@ -82,8 +82,8 @@ func TestBrokenStates(t *testing.T) {
 	}{
 		"swaps whatever is there": {forgetful{deaf: true}, checker.CodeTwice},
 		"forgets revocations":     {forgetful{blind: func(key string) bool { return strings.HasPrefix(key, "denied:") }}, checker.RevocationUndone},
-		"forgets opaque tokens":   {forgetful{blind: func(key string) bool { return strings.HasPrefix(key, "token:") && key[6] < 16 }}, checker.TokenLost},
-		"forgets families":        {forgetful{blind: func(key string) bool { return strings.HasPrefix(key, "authz:") && key[6] < 32 }}, checker.TokenLost},
+		"forgets opaque tokens":   {forgetful{blind: func(key string) bool { return strings.HasPrefix(key, "token:") && key[6] < 128 }}, checker.TokenLost},
+		"forgets families":        {forgetful{blind: func(key string) bool { return strings.HasPrefix(key, "authz:") && key[6] < 128 }}, checker.TokenLost},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
