@@ -53,7 +53,7 @@ func TestS4_ShortCampaign(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, log bytes.Buffer
-	if status := run(t.Context(), []string{"-minutes", "0.25", "-seed", "5", "-dir", filepath.Join(dir, "run"), "-o", page}, &out, &log); status != 0 {
+	if status := run(t.Context(), []string{"-minutes", "0.25", "-seed", "5", "-rate", "120", "-dir", filepath.Join(dir, "run"), "-o", page}, &out, &log); status != 0 {
 		t.Fatalf("%d: %s%s", status, &log, &out)
 	}
 	for _, state := range []string{"database", "redis"} {
