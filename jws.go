@@ -47,9 +47,13 @@ func (h *jwsHeader) asks() bool {
 	return h.JWK != nil || h.JKU != nil || h.X5U != nil || h.X5C != nil || h.Critical != nil || h.Base64 != nil
 }
 
+// segmentEncoding gives each text one spelling, so that nobody makes many tokens
+// of one.
+var segmentEncoding = base64.RawURLEncoding.Strict()
+
 func readHeader(token string) (*jwsHeader, bool) {
 	encoded, _, _ := strings.Cut(token, ".")
-	raw, err := base64.RawURLEncoding.DecodeString(encoded)
+	raw, err := segmentEncoding.DecodeString(encoded)
 	if err != nil {
 		return nil, false
 	}
@@ -78,6 +82,11 @@ func (j *jwsVerifier) verify(ctx context.Context, token string) (p signedPayload
 	if !ok {
 		return p, errToken
 	}
+	payload, err1 := segmentEncoding.DecodeString(parts.payload)
+	signature, err2 := segmentEncoding.DecodeString(parts.signature)
+	if err1 != nil || err2 != nil {
+		return p, errToken
+	}
 	header := j.headers.get(parts.header)
 	seen := header != nil
 	if !seen {
@@ -94,8 +103,8 @@ func (j *jwsVerifier) verify(ctx context.Context, token string) (p signedPayload
 	}
 	p.keyID, p.key = header.keyID, key
 	if seen {
-		p.bytes, err = header.verify(parts, &key)
-		return p, err
+		p.bytes = payload
+		return p, header.verify(payload, signature, &key)
 	}
 	if p.bytes, err = header.verifyFirst(token, &key); err == nil {
 		j.headers.put(parts.header, header)
@@ -135,19 +144,14 @@ func (h *seenHeader) verifyFirst(token string, key *verifier) ([]byte, error) {
 
 // verify has go-jose verify another signature under the same header, which it
 // need not parse again.
-func (h *seenHeader) verify(parts compactParts, key *verifier) ([]byte, error) {
-	payload, err1 := base64.RawURLEncoding.DecodeString(parts.payload)
-	signature, err2 := base64.RawURLEncoding.DecodeString(parts.signature)
-	if err1 != nil || err2 != nil {
-		return nil, errToken
-	}
+func (h *seenHeader) verify(payload, signature []byte, key *verifier) error {
 	another := h.first
 	another.Signature = signature
 	jws := jose.JSONWebSignature{Signatures: []jose.Signature{another}}
 	if jws.DetachedVerify(payload, key.public) != nil {
-		return nil, errToken
+		return errToken
 	}
-	return payload, nil
+	return nil
 }
 
 type compactParts struct{ header, payload, signature string }

@@ -51,6 +51,12 @@ type cacheShard struct {
 
 type cacheSlots [cacheShardSlots]atomic.Pointer[seenToken]
 
+// hash is that of the end of the signature, in which good tokens differ and which
+// nobody can choose; what is found is compared as a whole.
+func (c *tokenCache) hash(token string) uint64 {
+	return maphash.String(c.seed, token[max(0, len(token)-48):])
+}
+
 // place returns the shard of a token, the first slot of its set, and the way from
 // which to look.
 func (c *tokenCache) place(hash uint64) (shard *cacheShard, set, way int) {
@@ -62,7 +68,7 @@ func (c *tokenCache) place(hash uint64) (shard *cacheShard, set, way int) {
 
 // get returns nil for a token that is not known, and its hash.
 func (c *tokenCache) get(token string) (*seenToken, uint64) {
-	hash := maphash.String(c.seed, token)
+	hash := c.hash(token)
 	shard, set, way := c.place(hash)
 	slots := shard.slots.Load()
 	if slots == nil {

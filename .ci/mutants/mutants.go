@@ -343,6 +343,10 @@ var mutants = []mutant{
 		"remembers any number of headers", ".", "TestT2_SeenHeadersAreBounded",
 	},
 	{
+		"T2", "jws.go", `base64.RawURLEncoding.Strict()`, `base64.RawURLEncoding`,
+		"takes a token in more than one spelling", ".", "TestT2_SeenHeader",
+	},
+	{
 		"T2", "jws.go", `if jws.DetachedVerify(payload, key.public) != nil {`, `if jws.DetachedVerify(payload, key.public) == nil && len(signature) == 0 {`,
 		"takes any signature under a header that was good before", ".", "TestT2_SeenHeader",
 	},
