@@ -90,24 +90,62 @@ func BenchmarkToken(b *testing.B) {
 	})
 }
 
+func benchToken(b *testing.B, h *Handler) *http.Request {
+	b.Helper()
+	c := claims{
+		subject: "client:acme", clientID: "acme", scope: "read write", issued: h.now(), expires: h.now().Add(h.lifetimes.Access),
+	}
+	token, err := h.codec.mint(b.Context(), &c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, _ := http.NewRequest(http.MethodGet, "/resource", http.NoBody)
+	r.RemoteAddr = "192.0.2.1:4711"
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
+
+var benchResource = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+
+// BenchmarkGuard is a token that was seen before.
 func BenchmarkGuard(b *testing.B) {
 	run := func(b *testing.B, tokens TokenFormat, algorithm string) {
 		h, _ := benchHandler(b, tokens, algorithm)
-		c := claims{
-			subject: "client:acme", clientID: "acme", scope: "read write", issued: h.now(), expires: h.now().Add(h.lifetimes.Access),
-		}
-		token, err := h.codec.mint(b.Context(), &c)
-		if err != nil {
-			b.Fatal(err)
-		}
-		r, _ := http.NewRequest(http.MethodGet, "/resource", http.NoBody)
-		r.RemoteAddr = "192.0.2.1:4711"
-		r.Header.Set("Authorization", "Bearer "+token)
-		next := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-		serveOver(b, h.Guard().Require("read")(next), r, "", http.StatusNoContent)
+		serveOver(b, h.Guard().Require("read")(benchResource), benchToken(b, h), "", http.StatusNoContent)
 	}
 	for _, algorithm := range benchAlgorithms {
 		b.Run("JWT/"+algorithm, func(b *testing.B) { run(b, JWT{}, algorithm) })
 	}
 	b.Run("Opaque", func(b *testing.B) { run(b, Opaque{}, "HS256") })
+}
+
+// BenchmarkGuardFirst is a token that nobody has seen, after another one of the
+// same key.
+func BenchmarkGuardFirst(b *testing.B) {
+	for _, algorithm := range benchAlgorithms {
+		b.Run("JWT/"+algorithm, func(b *testing.B) {
+			h, _ := benchHandler(b, JWT{}, algorithm)
+			requests := make([]*http.Request, 512)
+			for i := range requests {
+				requests[i] = benchToken(b, h)
+			}
+			w := &discard{header: http.Header{}}
+			var guarded http.Handler
+			next := len(requests)
+			b.ReportAllocs()
+			for b.Loop() {
+				if next == len(requests) {
+					b.StopTimer()
+					h.codec = JWT{}.codec(codecConfig{issuer: h.issuer, audience: h.audience, keys: h.keys, state: h.state})
+					guarded, next = h.newGuard().Require("read")(benchResource), 0
+					b.StartTimer()
+				}
+				w.status = 0
+				guarded.ServeHTTP(w, requests[next])
+				if next++; w.status != http.StatusNoContent {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
 }
