@@ -4,6 +4,7 @@ package tokenbooth
 
 import (
 	"net/http"
+	"runtime"
 	"strconv"
 	"testing"
 )
@@ -61,6 +62,32 @@ func TestAllocations_Guard(t *testing.T) {
 				t.Errorf("%s, %s: %v allocations, want at most %v", algorithm, c.name, n, c.most)
 			}
 		}
+	}
+}
+
+// TestB6_TokenCacheHeap: what the cache counts is what its tokens cost.
+func TestB6_TokenCacheHeap(t *testing.T) {
+	key := gkKey("HS256")
+	b := gkNew(t, func(c *HandlerConfig) { c.Keys = gkRing(t, key) })
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	for i := range 3000 {
+		token := gkJWS(t, key.Material, gkHeader(key, "HS256").with(nil), gkClaims().with(gkMembers{
+			"jti": strconv.Itoa(i), "sub": "user-" + strconv.Itoa(i), "fam": gk64("0123456789abcdef"),
+		}))
+		if _, err := b.codec.verify(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cost := heap() - before
+	if _, size, _ := b.codec.(*jwtCodec).seen.held(); cost > size+cacheShards*cacheShardSlots*8 {
+		t.Errorf("%d bytes of heap, counted as %d", cost, size)
 	}
 }
 

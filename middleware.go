@@ -15,6 +15,10 @@ import (
 
 // A Guard lets requests with a good access token through to the handlers that it
 // guards (RFC 6750). It is safe for concurrent use and starts no goroutine.
+//
+// Of a JWT that it let through it remembers the signature and what the token says,
+// in 32 MiB at most. Whether the key is still in use, times, revocation and limits
+// are looked at on every request.
 type Guard struct {
 	reporter
 	realm       string
