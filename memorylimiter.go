@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"math/bits"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,17 +55,20 @@ type MemoryLimiter struct {
 // Take decides in memory and looks at no deadline. The error is that of an
 // invalid Limit. A Limit that differs from the key's last one holds at once: the
 // tokens left are kept, as far as they fit into the new Burst.
-func (m *MemoryLimiter) Take(_ context.Context, key string, l Limit) (Decision, error) {
-	if err := l.check(); err != nil {
-		return Decision{}, err
+func (m *MemoryLimiter) Take(_ context.Context, key string, l Limit) (d Decision, err error) {
+	if err = l.check(); err != nil {
+		return d, err
 	}
 	l.PerSecond = min(l.PerSecond, maxPerSecond)
 	m.once.Do(m.init)
+	d.Limit = l.Burst
 	now := m.now()
 	if share, ok := anonShare(key); ok {
-		return m.anon.take(key, share, now, l), nil
+		m.anon.take(&d, key, share, now, l)
+	} else {
+		m.known.take(&d, key, key, now, l)
 	}
-	return m.known.take(key, key, now, l), nil
+	return d, nil
 }
 
 func (m *MemoryLimiter) init() {
@@ -119,13 +123,13 @@ func newBucketTable(maxKeys int) *bucketTable {
 
 // take charges the key's own bucket, or, when there is no room for one, the
 // bucket that all of the same share have in common.
-func (t *bucketTable) take(key, share string, now time.Time, l Limit) Decision {
+func (t *bucketTable) take(d *Decision, key, share string, now time.Time, l Limit) {
 	h := maphash.String(t.seed, key)
-	if d, ok := t.shards[h>>t.shift].take(h, now, l); ok {
-		return d
+	if t.shards[h>>t.shift].take(d, h, now, l) {
+		return
 	}
 	h = maphash.String(t.seed, share)
-	return t.stripes[h%stripes].take(h/stripes, now, l)
+	t.stripes[h%stripes].take(d, h/stripes, now, l)
 }
 
 // A bucketStripe is a part of the shared buckets.
@@ -135,7 +139,7 @@ type bucketStripe struct {
 	buckets []rate.Limiter // nil until the first is needed
 }
 
-func (s *bucketStripe) take(h uint64, now time.Time, l Limit) Decision {
+func (s *bucketStripe) take(d *Decision, h uint64, now time.Time, l Limit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.clock.read(now)
@@ -146,8 +150,8 @@ func (s *bucketStripe) take(h uint64, now time.Time, l Limit) Decision {
 	if b.Burst() == 0 {
 		fillBucket(b, l, at.steady)
 	}
-	d, _ := charge(b, l, at)
-	return d
+	limitBucket(b, l, at.steady)
+	charge(d, b, l, &at, false)
 }
 
 const (
@@ -164,11 +168,23 @@ type bucketShard struct {
 	mu     sync.Mutex
 	clock  steadyClock
 	index  slotIndex
-	chunks []*[chunkSlots]bucketSlot
+	chunks []*bucketChunk
 	used   int // slots in use; they are never given back
 	max    int
 	hand   int
+	limits []Limit  // that buckets have, as far as they have a number
+	_      [40]byte // so that no two shards share a cache line
 }
+
+// A bucketChunk holds buckets, and beside them the number of each one's limit: to
+// ask the bucket itself takes its lock twice.
+type bucketChunk struct {
+	slots  [chunkSlots]bucketSlot
+	limits [chunkSlots]uint8
+}
+
+// manyLimits stands for every limit that is not among the first of its shard.
+const manyLimits = 255
 
 // A bucketSlot holds a bucket and the hash of the key whose it is.
 type bucketSlot struct {
@@ -178,51 +194,72 @@ type bucketSlot struct {
 }
 
 // take returns false when the key has no bucket and there is no room for one.
-func (s *bucketShard) take(h uint64, now time.Time, l Limit) (Decision, bool) {
+func (s *bucketShard) take(d *Decision, h uint64, now time.Time, l Limit) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.clock.read(now)
-	slot := s.find(h)
+	n, slot := s.find(h)
+	full := slot != nil && slot.full <= at.steady.UnixNano()
 	if slot == nil {
-		if slot = s.add(h, at.steady); slot == nil {
-			return Decision{}, false
+		if n, slot = s.add(h, at.steady); slot == nil {
+			return false
 		}
 		fillBucket(&slot.bucket, l, at.steady)
+		*s.limit(n) = s.number(l)
+	} else if number := s.limit(n); *number == manyLimits || s.limits[*number] != l {
+		limitBucket(&slot.bucket, l, at.steady)
+		*number, full = s.number(l), false
 	}
-	d, refill := charge(&slot.bucket, l, at)
+	refill := charge(d, &slot.bucket, l, &at, full)
 	slot.full = at.steady.Add(refill).UnixNano()
-	return d, true
+	return true
 }
 
 func (s *bucketShard) slot(n int) *bucketSlot {
-	return &s.chunks[n/chunkSlots][n%chunkSlots]
+	return &s.chunks[n/chunkSlots].slots[n%chunkSlots]
 }
 
-func (s *bucketShard) find(h uint64) *bucketSlot {
+func (s *bucketShard) limit(n int) *uint8 {
+	return &s.chunks[n/chunkSlots].limits[n%chunkSlots]
+}
+
+// number returns the number of a limit.
+func (s *bucketShard) number(l Limit) uint8 {
+	n := slices.Index(s.limits, l)
+	if n < 0 {
+		if n = len(s.limits); n == manyLimits {
+			return manyLimits
+		}
+		s.limits = append(s.limits, l)
+	}
+	return uint8(n) //nolint:gosec // below manyLimits
+}
+
+func (s *bucketShard) find(h uint64) (int, *bucketSlot) {
 	for n, probe := s.index.first(h); n >= 0; n, probe = s.index.next(h, probe) {
 		if slot := s.slot(n); slot.hash == h {
-			return slot
+			return n, slot
 		}
 	}
-	return nil
+	return -1, nil
 }
 
 // add returns a slot for a new key, its bucket to be filled; nil when there is no
 // room.
-func (s *bucketShard) add(h uint64, t time.Time) *bucketSlot {
+func (s *bucketShard) add(h uint64, t time.Time) (int, *bucketSlot) {
 	n := s.used
 	if n < s.max {
 		if n%chunkSlots == 0 {
-			s.chunks = append(s.chunks, new([chunkSlots]bucketSlot))
+			s.chunks = append(s.chunks, new(bucketChunk))
 		}
 		s.used++
 	} else if n = s.reclaim(t); n < 0 {
-		return nil
+		return -1, nil
 	}
 	s.index.add(h, n, s.used)
 	slot := s.slot(n)
 	slot.hash = h
-	return slot
+	return n, slot
 }
 
 // reclaim takes a full bucket from its key and returns its slot, or -1.
@@ -249,24 +286,32 @@ func fillBucket(b *rate.Limiter, l Limit, t time.Time) {
 	b.SetLimitAt(t, rate.Limit(l.PerSecond))
 }
 
-// charge takes one token from a bucket, if it has one, after giving it the limit.
-// It returns also how long the bucket takes to be full.
-func charge(b *rate.Limiter, l Limit, at instant) (Decision, time.Duration) {
+// limitBucket gives a bucket another limit, and leaves it the tokens that fit.
+func limitBucket(b *rate.Limiter, l Limit, t time.Time) {
 	if b.Limit() != rate.Limit(l.PerSecond) {
-		b.SetLimitAt(at.steady, rate.Limit(l.PerSecond))
+		b.SetLimitAt(t, rate.Limit(l.PerSecond))
 	}
 	if b.Burst() != l.Burst {
-		b.SetBurstAt(at.steady, l.Burst)
+		b.SetBurstAt(t, l.Burst)
 	}
-	d := Decision{Limit: l.Burst, Allowed: b.AllowN(at.steady, 1)}
-	tokens := b.TokensAt(at.steady)
+}
+
+// charge takes one token from a bucket of this limit, if it has one, and need not
+// ask how many are left in one that was full. It returns how long the bucket takes
+// to be full.
+func charge(d *Decision, b *rate.Limiter, l Limit, at *instant, full bool) time.Duration {
+	d.Allowed = b.AllowN(at.steady, 1)
+	tokens := float64(l.Burst - 1)
+	if !full || !d.Allowed {
+		tokens = b.TokensAt(at.steady)
+	}
 	d.Remaining = wholeTokens(tokens, l)
 	refill := timeToFull(tokens, l)
 	d.Reset = at.now.Add(at.lag + refill)
 	if !d.Allowed {
 		d.RetryAfter = retryAfter(b, tokens, l, at)
 	}
-	return d, refill
+	return refill
 }
 
 // suffices reports whether AllowN gives n tokens when there are so many: it
@@ -298,7 +343,7 @@ func timeToFull(tokens float64, l Limit) time.Duration {
 // retryAfter returns the least number of whole seconds after which the bucket
 // has a token. Division says about how many; the bucket itself has the last
 // word, since a quotient that is off by one bit would be a false promise.
-func retryAfter(b *rate.Limiter, tokens float64, l Limit, at instant) time.Duration {
+func retryAfter(b *rate.Limiter, tokens float64, l Limit, at *instant) time.Duration {
 	seconds := (1-tokens)/l.PerSecond + at.lag.Seconds()
 	if seconds >= maxRetryAfter.Seconds() {
 		return maxRetryAfter

@@ -299,20 +299,21 @@ func TestB6_MemoryOfTheCaller(t *testing.T) {
 	if len(one) != len(two) {
 		t.Fatal("the test needs tokens of one length")
 	}
-	memory := []byte(one)
-	view := unsafe.String(&memory[0], len(memory))
-	first, err := b.Guard().Check(gkRequest(view))
+	memory := []byte("Bearer " + one)
+	request := gkRequest("")
+	request.Header["Authorization"] = []string{unsafe.String(&memory[0], len(memory))}
+	first, err := b.Guard().Check(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := *first
-	copy(memory, two)
-	second, err := b.Guard().Check(gkRequest(view))
+	copy(memory, "Bearer "+two)
+	second, err := b.Guard().Check(request)
 	if err != nil || second.TokenID == before.TokenID || second.Scope != "none" {
 		t.Errorf("%v: another token was taken for the first: %+v", err, second)
 	}
-	for i := range memory {
-		memory[i] = 'x'
+	for i := range memory[len("Bearer "):] {
+		memory[len("Bearer ")+i] = 'x'
 	}
 	if *first != before {
 		t.Errorf("the first Principal became %+v", first)
@@ -322,7 +323,7 @@ func TestB6_MemoryOfTheCaller(t *testing.T) {
 			t.Errorf("%v, %d remembered", err, tcSeen(b.codec))
 		}
 	}
-	if status := gkStatus(t, b.Guard(), view); status != http.StatusUnauthorized {
+	if status := gkServe(t, b.Guard().Require(), request).Code; status != http.StatusUnauthorized {
 		t.Errorf("what is in the memory now is taken: %d", status)
 	}
 }

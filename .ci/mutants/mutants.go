@@ -370,7 +370,7 @@ var mutants = []mutant{
 		"caches without expiry", ".", "TestL1_ClientRateThroughTheCache",
 	},
 	{
-		"L2", "memorylimiter.go", `Allowed: b.AllowN(at.steady, 1)}`, `Allowed: b.ReserveN(at.steady, 1).DelayFrom(at.steady) == 0}`,
+		"L2", "memorylimiter.go", `d.Allowed = b.AllowN(at.steady, 1)`, `d.Allowed = b.ReserveN(at.steady, 1).DelayFrom(at.steady) == 0`,
 		"charges for refused requests", ".", "TestL2_RefusalsCostNothing",
 	},
 	{
