@@ -302,10 +302,11 @@ func limitBucket(b *rate.Limiter, l Limit, t time.Time) {
 func charge(d *Decision, b *rate.Limiter, l Limit, at *instant, full bool) time.Duration {
 	d.Allowed = b.AllowN(at.steady, 1)
 	tokens := float64(l.Burst - 1)
+	d.Remaining = l.Burst - 1
 	if !full || !d.Allowed {
 		tokens = b.TokensAt(at.steady)
+		d.Remaining = wholeTokens(tokens, l)
 	}
-	d.Remaining = wholeTokens(tokens, l)
 	refill := timeToFull(tokens, l)
 	d.Reset = at.now.Add(at.lag + refill)
 	if !d.Allowed {

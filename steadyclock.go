@@ -7,7 +7,7 @@ import "time"
 // it: a backward step would lock its key out for as long as the step.
 type steadyClock struct {
 	seen   time.Time // the latest reading, or the one after a backward step
-	steady time.Time // from 1970 on, so that UnixNano serves for 292 years of running
+	steady time.Time // with a monotonic reading whatever the clock has, since these are subtracted faster
 }
 
 // Readings are taken outside the lock and may overtake one another; a difference
@@ -24,7 +24,7 @@ type instant struct {
 func (c *steadyClock) read(now time.Time) instant {
 	at := instant{now: now}
 	if c.steady.IsZero() {
-		c.seen, c.steady = now, time.Unix(0, 0).UTC()
+		c.seen, c.steady = now, time.Now()
 	}
 	switch d := now.Sub(c.seen); {
 	case d >= 0:
