@@ -15,8 +15,15 @@ const maxRounds = 8
 // An Authorization is what a user allowed a client, as far as the tokens of it
 // have to tell.
 type Authorization struct {
-	family authz.Family
-	record *authz.Record
+	family                    authz.Family
+	openID                    bool
+	nonce                     string
+	authTime                  int64
+	subjectEpoch, clientEpoch int64
+}
+
+func authorizationOf(rec *authz.Record, family authz.Family) Authorization {
+	return Authorization{family, rec.OpenID, rec.OIDCNonce, rec.AuthTime.Unix(), rec.SubjectEpoch, rec.ClientEpoch}
 }
 
 // issueOf is what a client gets of an authorization: the scopes, as far as its
@@ -31,7 +38,7 @@ func issueOf(r *Request, rec *authz.Record, family authz.Family, scope string) *
 		authorization Authorization
 	}{
 		user:          response.Subject{ID: rec.Subject, Username: rec.User},
-		authorization: Authorization{family, rec},
+		authorization: authorizationOf(rec, family),
 	}
 	all.issue = Issue{User: &all.user, Scopes: allowed, Authorization: &all.authorization}
 	return &all.issue
@@ -46,8 +53,9 @@ func alarm(reason response.Reason, rec *authz.Record) error {
 
 // commit swaps the record when the answer is ready.
 func commit(r *Request, family authz.Family, old []byte, next *authz.Record) func(context.Context) error {
+	val, expires := next.Encode(), next.Expires()
 	return func(ctx context.Context) error {
-		swapped, err := authz.Swap(ctx, r.State, family, old, next)
+		swapped, err := authz.SwapEncoded(ctx, r.State, family, old, val, expires)
 		if err == nil && !swapped {
 			return ErrConflict
 		}
@@ -55,15 +63,17 @@ func commit(r *Request, family authz.Family, old []byte, next *authz.Record) fun
 	}
 }
 
-// load reads the record of a family that nothing has revoked as a whole.
-func load(ctx context.Context, r *Request, family authz.Family) (rec *authz.Record, raw []byte, err error) {
-	if rec, raw, err = authz.Load(ctx, r.State, family); err != nil {
-		return nil, nil, err
+// load reads the record of a family that nothing has revoked as a whole, into rec:
+// it need not outlive the exchange.
+func load(ctx context.Context, r *Request, family authz.Family, rec *authz.Record) (raw []byte, err error) {
+	raw, ok, err := authz.LoadTo(ctx, r.State, family, rec)
+	if err != nil {
+		return nil, err
 	}
-	if rec == nil || rec.Realm != r.Realm {
-		return nil, nil, response.Fail(response.GrantRefused)
+	if !ok || rec.Realm != r.Realm {
+		return nil, response.Fail(response.GrantRefused)
 	}
-	return rec, raw, liveEpochs(ctx, r, rec)
+	return raw, liveEpochs(ctx, r, rec)
 }
 
 // liveEpochs refuses what was authorized before everything of the subject or the
@@ -91,10 +101,10 @@ func (a *Authorization) Family() string { return string(a.family[:]) }
 
 // OpenID says whether an id_token was asked for, and returns what it needs.
 func (a *Authorization) OpenID() (nonce string, authTime int64, ok bool) {
-	return a.record.OIDCNonce, a.record.AuthTime.Unix(), a.record.OpenID
+	return a.nonce, a.authTime, a.openID
 }
 
 // Epochs are those that the tokens of the authorization carry.
 func (a *Authorization) Epochs() (subject, client int64) {
-	return a.record.SubjectEpoch, a.record.ClientEpoch
+	return a.subjectEpoch, a.clientEpoch
 }

@@ -34,14 +34,15 @@ func (AuthorizationCode) Exchange(ctx context.Context, r *Request) (*Issue, erro
 	if !ok {
 		return nil, response.Fail(response.GrantRefused)
 	}
+	var rec authz.Record
 	for range maxRounds {
-		rec, raw, err := load(ctx, r, family)
+		raw, err := load(ctx, r, family, &rec)
 		if err != nil {
 			return nil, err
 		}
-		next, secret, verdict := rec.Redeem(hash, redeems(r, rec), r.Conflict, r.Now, r.Lifetimes)
+		next, secret, verdict := rec.Redeem(hash, redeems(r, &rec), r.Conflict, r.Now, r.Lifetimes)
 		if verdict == authz.Grant {
-			issue := issueOf(r, rec, family, rec.Scope)
+			issue := issueOf(r, &rec, family, rec.Scope)
 			if rec.Offline {
 				issue.RefreshToken = authz.Token(family, secret, next.MACNonce, next.Gen)
 			}
@@ -57,7 +58,7 @@ func (AuthorizationCode) Exchange(ctx context.Context, r *Request) (*Issue, erro
 		}
 		switch {
 		case swapped && verdict == authz.Replayed:
-			return nil, alarm(response.CodeReplayed, rec)
+			return nil, alarm(response.CodeReplayed, &rec)
 		case swapped:
 			return nil, response.Fail(response.GrantRefused)
 		}

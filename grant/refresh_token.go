@@ -32,31 +32,32 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 	if !ok {
 		return nil, response.Fail(response.GrantRefused)
 	}
+	var rec, next authz.Record
 	for range maxRounds {
-		rec, raw, err := load(ctx, r, t.Family)
+		raw, err := load(ctx, r, t.Family, &rec)
 		if err != nil {
 			return nil, err
 		}
 		if !rec.Good(&t, r.Client.ID, r.Now) {
 			return nil, response.Fail(response.GrantRefused)
 		}
-		scope, err := narrowed(r, rec)
+		scope, err := narrowed(r, &rec)
 		if err != nil {
 			return nil, err
 		}
-		next, verdict := rec.Rotate(t.Gen, r.Conflict, r.Now, r.Lifetimes)
+		verdict := rec.Rotate(&next, t.Gen, r.Conflict, r.Now, r.Lifetimes)
 		switch verdict {
 		case authz.Refuse:
 			return nil, response.Fail(response.GrantRefused)
 		case authz.Grant, authz.Again, authz.RolledBack:
-			return rotated(r, rec, raw, next, &t, scope, verdict), nil
+			return rotated(r, &rec, raw, &next, &t, scope, verdict), nil
 		}
-		swapped, err := authz.Swap(ctx, r.State, t.Family, raw, next)
+		swapped, err := authz.Swap(ctx, r.State, t.Family, raw, &next)
 		if err != nil {
 			return nil, err
 		}
 		if swapped {
-			return nil, alarm(response.RefreshReused, rec)
+			return nil, alarm(response.RefreshReused, &rec)
 		}
 	}
 	return nil, response.Fail(response.Overloaded)
@@ -64,7 +65,7 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 
 func rotated(r *Request, rec *authz.Record, raw []byte, next *authz.Record, t *authz.Refresh, scope string, v authz.Verdict) *Issue {
 	issue := issueOf(r, rec, t.Family, scope)
-	if next == nil {
+	if v == authz.Again {
 		issue.RefreshToken = authz.Token(t.Family, t.Secret, rec.MACNonce, rec.Gen)
 		return issue
 	}

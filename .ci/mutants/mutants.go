@@ -476,7 +476,7 @@ var mutants = []mutant{
 		"takes a verifier of any form", "./grant", "TestG3_VerifierSyntax",
 	},
 	{
-		"G3", "grant/authorization.go", `if rec == nil || rec.Realm != r.Realm {`, `if rec == nil {`,
+		"G3", "grant/authorization.go", `if !ok || rec.Realm != r.Realm {`, `if !ok {`,
 		"takes what another issuer on the same State issued", ".", "TestG3_AnotherIssuersAuthorization",
 	},
 	{

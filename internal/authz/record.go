@@ -137,11 +137,20 @@ var (
 
 // Decode reads a record.
 func Decode(b []byte) (*Record, error) {
+	r := new(Record)
+	if err := r.decode(b); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// decode leaves it to the caller where the record is.
+func (r *Record) decode(b []byte) error {
 	const fixed = 4 + 16 + 3*32 + 8
 	if len(b) < fixed || b[0] != version || b[1] < byte(Code) || b[1] > byte(Revoked) || b[2] > 3 {
-		return nil, ErrDamaged
+		return ErrDamaged
 	}
-	r := &Record{Phase: Phase(b[1]), OpenID: b[2]&1 != 0, Offline: b[2]&2 != 0, Fails: b[3]}
+	*r = Record{Phase: Phase(b[1]), OpenID: b[2]&1 != 0, Offline: b[2]&2 != 0, Fails: b[3]}
 	copy(r.CodeHash[:], b[20:])
 	copy(r.SecretHash[:], b[52:])
 	copy(r.MACNonce[:], b[84:])
@@ -159,9 +168,9 @@ func Decode(b []byte) (*Record, error) {
 		*s = d.text(&texts)
 	}
 	if d.damaged || len(d.rest) != 0 || r.Client == "" || r.Subject == "" {
-		return nil, ErrDamaged
+		return ErrDamaged
 	}
-	return r, nil
+	return nil
 }
 
 type decoder struct {

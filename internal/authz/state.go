@@ -13,19 +13,34 @@ import (
 
 // Load reads the record of a family. It returns nil where there is none.
 func Load(ctx context.Context, s store.State, f Family) (rec *Record, raw []byte, err error) {
-	raw, ok, err := s.Get(ctx, Key(f))
+	rec = new(Record)
+	raw, ok, err := LoadTo(ctx, s, f, rec)
 	if err != nil || !ok {
 		return nil, nil, err
 	}
-	rec, err = Decode(raw)
-	return rec, raw, err
+	return rec, raw, nil
+}
+
+// LoadTo is Load into a record of the caller's, which says false where there is
+// none.
+func LoadTo(ctx context.Context, s store.State, f Family, rec *Record) (raw []byte, ok bool, err error) {
+	raw, ok, err = s.Get(ctx, Key(f))
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	err = rec.decode(raw)
+	return raw, err == nil, err
 }
 
 // Swap replaces the record. Where the store's reply is lost it finds out whether
 // the write was made: no other writes these bytes.
 func Swap(ctx context.Context, s store.State, f Family, old []byte, next *Record) (bool, error) {
-	val := next.Encode()
-	swapped, err := s.Swap(ctx, Key(f), old, val, next.Expires())
+	return SwapEncoded(ctx, s, f, old, next.Encode(), next.Expires())
+}
+
+// SwapEncoded is Swap with what Encode and Expires of the next record returned.
+func SwapEncoded(ctx context.Context, s store.State, f Family, old, val []byte, expires time.Time) (bool, error) {
+	swapped, err := s.Swap(ctx, Key(f), old, val, expires)
 	if err == nil {
 		return swapped, nil
 	}

@@ -71,34 +71,38 @@ func (r *Record) Good(t *Refresh, client string, now time.Time) bool {
 		now.Before(r.IdleUntil) && now.Before(r.AbsUntil)
 }
 
-// Rotate decides about a refresh token that is [Record.Good]. The generation to
-// answer with is that of next, or of r where next is nil. lost says whether this
+// Rotate decides about a refresh token that is [Record.Good]. Where something is to
+// be written it is in next after it; the generation to answer with is that of
+// next, or of r where the verdict is [Again]. lost says whether this
 // same request tried to write before and lost the race: its token was not an old
 // one when it came, so where there is a grace it is no reuse, however far and
 // however long ago by the clocks the winners went on since.
-func (r *Record) Rotate(gen uint64, lost bool, now time.Time, l Lifetimes) (next *Record, v Verdict) {
+func (r *Record) Rotate(next *Record, gen uint64, lost bool, now time.Time, l Lifetimes) Verdict {
 	lost = lost && l.Grace > 0
 	switch age := now.Sub(r.RotatedAt).Abs(); {
 	case gen > r.Gen:
-		return r.rotated(gen+1, now, l), RolledBack
+		r.rotated(next, gen+1, now, l)
+		return RolledBack
 	case gen == r.Gen:
-		return r.rotated(gen+1, now, l), Grant
+		r.rotated(next, gen+1, now, l)
+		return Grant
 	case gen == r.Gen-1 && l.Grace > 0 && (lost || age <= l.Grace):
-		return nil, Again
+		return Again
 	case lost:
-		return nil, Refuse
+		return Refuse
 	}
-	return r.revoked(), Reused
+	*next = *r
+	next.Phase = Revoked
+	return Reused
 }
 
-func (r *Record) rotated(gen uint64, now time.Time, l Lifetimes) *Record {
-	n := *r
+func (r *Record) rotated(n *Record, gen uint64, now time.Time, l Lifetimes) {
+	*n = *r
 	n.Gen, n.RotatedAt = gen, now
 	n.IdleUntil = earlier(now.Add(l.Idle), r.AbsUntil)
 	if until := now.Add(l.Access); until.After(n.Until) {
 		n.Until = until
 	}
-	return &n
 }
 
 func (r *Record) revoked() *Record {

@@ -163,11 +163,12 @@ func TestG7_Rotate(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := rec.RotatedAt.Add(c.after)
-			next, v := rec.Rotate(c.gen, c.lost, now, c.l)
-			if v != c.v || (next == nil) != (c.to == 0) {
+			var next Record
+			v := rec.Rotate(&next, c.gen, c.lost, now, c.l)
+			if v != c.v || (next == Record{}) != (c.to == 0) {
 				t.Fatalf("verdict %d, want %d; writes %+v", v, c.v, next)
 			}
-			if next == nil {
+			if c.to == 0 {
 				return
 			}
 			if next.Gen != c.to || next.Phase != c.phase || !next.AbsUntil.Equal(rec.AbsUntil) {
@@ -178,7 +179,8 @@ func TestG7_Rotate(t *testing.T) {
 			}
 		})
 	}
-	if next, _ := rec.Rotate(5, false, rec.AbsUntil.Add(-time.Minute), lives); !next.IdleUntil.Equal(rec.AbsUntil) || !next.Until.After(rec.AbsUntil) {
+	var next Record
+	if rec.Rotate(&next, 5, false, rec.AbsUntil.Add(-time.Minute), lives); !next.IdleUntil.Equal(rec.AbsUntil) || !next.Until.After(rec.AbsUntil) {
 		t.Errorf("near the end: idle %v, absolute %v, access %v", next.IdleUntil, next.AbsUntil, next.Until)
 	}
 }
