@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
-	"sync"
 )
 
 // NewMemory returns a [Memory] with copies of the clients. It reports every
@@ -121,54 +119,4 @@ func (c *Client) share(with *Client) {
 	if slices.Equal(c.Scopes, with.Scopes) {
 		c.Scopes = with.Scopes
 	}
-}
-
-// A clientMap is a map in shards, so that readers on many cores do not all
-// write to the counter of one lock. (A sync.Map is three times slower at a
-// million clients.) What is in it is never changed, only replaced.
-type clientMap [shardCount]struct {
-	mu sync.RWMutex
-	m  map[string]*Client
-	_  [32]byte
-}
-
-func (cm *clientMap) load(id string) *Client {
-	s := &cm[maphash.String(seed, id)%shardCount]
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.m[id]
-}
-
-func (cm *clientMap) store(c *Client) {
-	s := &cm[maphash.String(seed, c.ID)%shardCount]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.m == nil {
-		s.m = make(map[string]*Client)
-	}
-	s.m[c.ID] = c
-}
-
-func (cm *clientMap) remove(id string) bool {
-	s := &cm[maphash.String(seed, id)%shardCount]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.m[id]
-	delete(s.m, id)
-	return ok
-}
-
-// update replaces a client by a changed copy, if it is there.
-func (cm *clientMap) update(id string, change func(*Client)) error {
-	s := &cm[maphash.String(seed, id)%shardCount]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.m[id]
-	if old == nil {
-		return ErrNotFound
-	}
-	c := old.clone()
-	change(c)
-	s.m[id] = c
-	return nil
 }
