@@ -22,7 +22,7 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
-func benchHandler(b *testing.B, tokens TokenFormat, algorithm string) (*Handler, string) {
+func benchHandler(b testing.TB, tokens TokenFormat, algorithm string) (*Handler, string) {
 	b.Helper()
 	client, secret := store.NewClient("acme", "read", "write")
 	client.Rate = &store.Rate{PerSecond: 1e9, Burst: 1e9}

@@ -64,9 +64,10 @@ type opaqueCodec struct {
 const tokenSkew = time.Minute
 
 func (o *opaqueCodec) mint(ctx context.Context, c *claims) (string, error) {
-	random := make([]byte, o.bytes)
-	_, _ = rand.Read(random)
-	token := string(hex.AppendEncode([]byte(o.prefix), random))
+	var random [64]byte // the most, as the prefix has at most
+	_, _ = rand.Read(random[:o.bytes])
+	var room [64 + 2*64]byte
+	token := string(hex.AppendEncode(append(room[:0], o.prefix...), random[:o.bytes]))
 	key, id := tokenKey(token)
 	c.id = id
 	created, err := o.state.Create(ctx, key, o.encode(c), c.expires.Add(tokenSkew))

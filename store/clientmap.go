@@ -57,7 +57,7 @@ func (cm *clientMap) update(id string, change func(*Client)) error {
 	}
 	c := s.slots[i].client.clone()
 	change(c)
-	s.slots[i].client = c
+	s.slots[i] = clientSlot{h, c.ID, c}
 	return nil
 }
 
@@ -69,8 +69,10 @@ type clientTable struct {
 	count int
 }
 
+// The id is here too, so that it and the client are waited for at once.
 type clientSlot struct {
 	hash   uint64
+	id     string
 	client *Client // nil in a free slot
 }
 
@@ -83,7 +85,7 @@ func (t *clientTable) find(hash uint64, id string) int {
 		return -1
 	}
 	for i := t.home(hash); t.slots[i].client != nil; i = (i + 1) & (len(t.slots) - 1) {
-		if t.slots[i].hash == hash && t.slots[i].client.ID == id {
+		if t.slots[i].hash == hash && t.slots[i].id == id {
 			return i
 		}
 	}
@@ -92,13 +94,13 @@ func (t *clientTable) find(hash uint64, id string) int {
 
 func (t *clientTable) put(hash uint64, c *Client) {
 	if i := t.find(hash, c.ID); i >= 0 {
-		t.slots[i].client = c
+		t.slots[i] = clientSlot{hash, c.ID, c}
 		return
 	}
 	if (t.count+1)*4 > len(t.slots)*3 {
 		t.grow()
 	}
-	t.add(clientSlot{hash, c})
+	t.add(clientSlot{hash, c.ID, c})
 	t.count++
 }
 

@@ -73,10 +73,10 @@ func (m *Memory) Client(ctx context.Context, id string) (*Client, error) {
 // clone returns a copy in one piece, its texts in another: among a million
 // clients, each piece that a request looks at is a wait for memory.
 func (c *Client) clone() *Client {
-	d := &struct {
-		Client
-		secrets [2]Secret
+	d := &struct { // what every request reads stands together
 		rate    Rate
+		secrets [2]Secret
+		Client
 	}{Client: *c}
 	if c.Secrets != nil {
 		d.Secrets = append(d.secrets[:0], c.Secrets...)

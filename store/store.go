@@ -84,22 +84,22 @@ type Client struct {
 	// LongLived marks a client that holds a token made for it elsewhere and
 	// gets none here.
 	LongLived bool
+	// WithoutPKCE lets a confidential client ask for codes without a
+	// code_challenge, as clients older than RFC 7636 do.
+	WithoutPKCE bool
+	// AuthMethod is the one way in which its secret is accepted: AuthBasic,
+	// AuthPost, or AuthNone for a public client. Any when empty.
+	AuthMethod string
+	// Rate is its own limit; the handler's default when nil.
+	Rate *Rate
 
 	Grants       []string // grant types it may use; none when empty
 	Scopes       []string // scopes it may ask for; none when empty
 	RedirectURIs []string // absolute URLs, compared byte by byte
 
-	// AuthMethod is the one way in which its secret is accepted: AuthBasic,
-	// AuthPost, or AuthNone for a public client. Any when empty.
-	AuthMethod string
-	// WithoutPKCE lets a confidential client ask for codes without a
-	// code_challenge, as clients older than RFC 7636 do.
-	WithoutPKCE bool
 	// Audiences are the resources that the client serves: it may introspect the
 	// tokens for them (RFC 7662 §2.1), and its own.
 	Audiences []string
-	// Rate is its own limit; the handler's default when nil.
-	Rate *Rate
 
 	// For envelopes that tell them.
 	Number      int64
