@@ -50,7 +50,7 @@ func (c *check) count() []FaultCount {
 		}
 		f.Recovery = max(f.Recovery, c.slowest[i])
 		for _, op := range meets[i] {
-			f.met(op)
+			c.met(f, o, op)
 		}
 	}
 	for _, v := range c.Violations {
@@ -76,13 +76,19 @@ func inFlight(o *ledger.Outage, met []*ledger.Op) (n int) {
 	return n
 }
 
-func (f *FaultCount) met(op *ledger.Op) {
+// met counts a request that met the outage. What another one that overlaps must
+// have done is counted there.
+func (c *check) met(f *FaultCount, o *ledger.Outage, op *ledger.Op) {
 	f.Requests++
 	switch op.Outcome {
 	case ledger.Unavailable:
-		f.Unavailable++
+		if may, _ := c.mayFail(o, op); may {
+			f.Unavailable++
+		}
 	case ledger.Broken:
-		f.Broken++
+		if may, _ := breaks(o, op); may {
+			f.Broken++
+		}
 	case ledger.Truncated, ledger.Late, ledger.Wrong:
 		f.Failed++
 	}

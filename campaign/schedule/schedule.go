@@ -103,7 +103,7 @@ func (s *Schedule) hold(kind ledger.Fault) time.Duration {
 	case ledger.Clock:
 		return 0
 	case ledger.Stop, ledger.Hang, ledger.Exhaust:
-		if s.random.IntN(3) == 0 {
+		if s.random.IntN(2) == 0 {
 			return s.between(2200*time.Millisecond, 3*time.Second)
 		}
 	}
