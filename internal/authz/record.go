@@ -5,7 +5,6 @@
 package authz
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -84,8 +83,8 @@ const version = 1
 // Encode returns the record with 16 fresh random bytes: no two writes are alike,
 // so that a writer whose reply was lost knows its own by reading.
 func (r *Record) Encode() []byte {
-	var room [512]byte // of the usual record
-	b := append(room[:0], version, byte(r.Phase), flag(r.OpenID)|flag(r.Offline)<<1, r.Fails)
+	b := make([]byte, 0, 256+len(r.Client)+len(r.Subject)+len(r.User)+len(r.Scope)+len(r.Redirect)+len(r.OIDCNonce))
+	b = append(b, version, byte(r.Phase), flag(r.OpenID)|flag(r.Offline)<<1, r.Fails)
 	b = b[:len(b)+16]
 	_, _ = rand.Read(b[len(b)-16:])
 	for _, h := range [...]*[32]byte{&r.CodeHash, &r.SecretHash, &r.MACNonce} {
@@ -102,7 +101,7 @@ func (r *Record) Encode() []byte {
 		b = binary.AppendUvarint(b, uint64(len(*s)))
 		b = append(b, *s...)
 	}
-	return bytes.Clone(b)
+	return b
 }
 
 func (r *Record) times() [6]*time.Time {
