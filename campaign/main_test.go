@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -167,6 +168,29 @@ func TestTable(t *testing.T) {
 	if !r.complain(&log) || strings.Count(log.String(), "VIOLATION") != 1 || strings.Count(log.String(), "owned up to") != 1 ||
 		!strings.Contains(log.String(), "19 kills of Redis") || !strings.Contains(log.String(), "TOO FEW") {
 		t.Error(log.String())
+	}
+}
+
+func TestPressure(t *testing.T) {
+	before, after := pressure{"cpu": time.Second, "io": time.Second}, pressure{"cpu": 4 * time.Second, "io": time.Second}
+	if got := after.since(before, 10*time.Second); got != "; something on the machine waited for a processor 30 % and for the disk 0 % of the time" {
+		t.Error(got)
+	}
+	if got := after.since(pressure{}, 10*time.Second); got != "" {
+		t.Error(got)
+	}
+}
+
+// TestWatch has a machine that does not stand still, and a pulse file that is none.
+func TestWatch(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	book := ledger.NewWriter(io.Discard, new(ledger.Run), nil)
+	if err := watchMachine(ctx, filepath.Join(t.TempDir(), "pulse"), book); err != nil {
+		t.Error(err)
+	}
+	if err := watchMachine(t.Context(), t.TempDir(), book); err == nil {
+		t.Error("a directory for a pulse")
 	}
 }
 

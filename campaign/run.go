@@ -38,6 +38,7 @@ type result struct {
 	checked   *checker.Result
 	ops       int
 	took      time.Duration
+	waited    string // how busy the machine was
 	wantKills int
 }
 
@@ -61,6 +62,7 @@ func (o *options) one(ctx context.Context, state string, stderr io.Writer) (_ *r
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }() //nolint:gosec // which we made
 	}
 	path := filepath.Join(dir, "ledger.jsonl")
+	before := readPressure()
 	took, err := o.play(ctx, state, dir, path, keep, stderr)
 	if err != nil {
 		return nil, err
@@ -68,6 +70,7 @@ func (o *options) one(ctx context.Context, state string, stderr io.Writer) (_ *r
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	waited := readPressure().since(before, took)
 	file, err := os.Open(path) //nolint:gosec // our own
 	if err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func (o *options) one(ctx context.Context, state string, stderr io.Writer) (_ *r
 	if err != nil {
 		return nil, err
 	}
-	return &result{state: state, checked: checker.Check(l), ops: len(l.Ops), took: took, wantKills: o.wantKills()}, nil
+	return &result{state: state, checked: checker.Check(l), ops: len(l.Ops), took: took, waited: waited, wantKills: o.wantKills()}, nil
 }
 
 func (o *options) directory(state string) (dir string, keep bool, err error) {
@@ -120,9 +123,14 @@ func (o *options) play(ctx context.Context, state, dir, path string, keep bool, 
 	for _, c := range s.Copies {
 		p.urls = append(p.urls, c.URL())
 	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watched = watchMachine(watching, filepath.Join(dir, "pulse"), book) })
 	p.load = load.New(load.Config{Copies: p.urls, Book: book, Rate: o.rate, Seed: o.seed, TokenLife: tokenLife, CodeLife: codeLife})
 	err = p.play(ctx, schedule.New(o.seed, copies, skew), o.length())
-	return book.Now(), errors.Join(err, book.Flush())
+	stop()
+	watch.Wait()
+	return book.Now(), errors.Join(err, p.watched, book.Flush())
 }
 
 // A player has a stage, clients, and a ledger for both.
@@ -134,6 +142,8 @@ type player struct {
 	urls   []string
 	stderr io.Writer
 	faults int
+
+	watched error
 }
 
 // play returns when the clients have finished.

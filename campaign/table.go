@@ -29,7 +29,7 @@ func table(o *options, began time.Time, runs []*result) string {
 	fmt.Fprintf(&b, "`%s` on %s: seed %d, %d copies, tokens of %v.\n\n", o.line(), began.UTC().Format("2006-01-02"), o.seed, copies, tokenLife)
 	fmt.Fprintf(&b, "%s.\n\n", machine())
 	for _, r := range runs {
-		fmt.Fprintf(&b, "State in %s, limits in Redis: %v, %d requests.\n\n", stateNames[r.state], r.took.Round(time.Second), r.ops)
+		fmt.Fprintf(&b, "State in %s, limits in Redis: %v, %d requests%s.\n\n", stateNames[r.state], r.took.Round(time.Second), r.ops, r.waited)
 		faultTable(&b, r)
 	}
 	promiseTable(&b, runs)

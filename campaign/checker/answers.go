@@ -50,12 +50,13 @@ func (c *check) excused(op *ledger.Op, may func(*ledger.Outage, *ledger.Op) (boo
 // mayFail: a request fails with 503 only where something is gone that it needs.
 // With the State in the database that is the database: without Redis the limits
 // are local ones. With the State in Redis the clients are in the database still.
-// A copy that was frozen finds its deadlines over when it goes on.
+// A copy that was frozen finds its deadlines over when it goes on, and so do all
+// when the machine stands still.
 func (c *check) mayFail(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
 	if o.Target == ledger.Copy {
 		return o.Copy == op.Copy && o.Fault == ledger.Stop, c.Run.Recovery
 	}
-	return o.Target == ledger.Postgres || c.Run.State == "redis", c.Run.Recovery
+	return o.Target != ledger.Redis || c.Run.State == "redis", c.Run.Recovery
 }
 
 // breaks: connections break when the copy behind them is killed, or has been asked

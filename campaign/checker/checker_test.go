@@ -292,6 +292,14 @@ var planted = []struct {
 		b.op(ledger.Mint, 101.5, copyOf(1))
 		b.op(ledger.Mint, 103.1, as(ledger.Unavailable))
 	}},
+	{"503 long after the machine stood still", checker.NeedlessRefusal, func(b *book) {
+		b.outage(ledger.Stall, ledger.Machine, 100, 101)
+		b.op(ledger.Mint, 103.5, as(ledger.Unavailable))
+	}},
+	{"a broken connection when the machine stood still", checker.NeedlessBreak, func(b *book) {
+		b.outage(ledger.Stall, ledger.Machine, 100, 101)
+		b.op(ledger.Mint, 100.5, as(ledger.Broken))
+	}},
 	{"503 for want of Redis with the State in the database", checker.NeedlessRefusal, func(b *book) {
 		b.outage(ledger.Kill, ledger.Redis, 100, 101)
 		b.op(ledger.Mint, 100.5, as(ledger.Unavailable))
@@ -485,6 +493,11 @@ var harmless = map[string]func(b *book){
 			b.op(ledger.Revoke, 101, shows(hash), lasting(100*ms))
 			b.op(ledger.Guard, 101.05, shows(hash), as(outcome))
 		}
+	},
+	"503 when the machine stood still": func(b *book) {
+		b.outage(ledger.Stall, ledger.Machine, 100, 103)
+		b.op(ledger.Mint, 100.5, as(ledger.Unavailable), lasting(2*time.Second))
+		b.op(ledger.Mint, 104.5, as(ledger.Unavailable), copyOf(1))
 	},
 	"503 of a copy that was frozen": func(b *book) {
 		b.outage(ledger.Stop, ledger.Copy, 100, 103)

@@ -43,11 +43,11 @@ func (c *check) calm() (all []window) {
 }
 
 // alone are the times when copies may have decided without Redis and admitted
-// their share: in its outages, after one was frozen, and when one was so slow to
-// answer that it may have waited for Redis in vain, on a machine that is too busy.
+// their share: in its outages, after one was frozen or the machine stood still, and
+// when one was so slow to answer that it may have waited for Redis in vain.
 func (c *check) alone() (all []window) {
 	for _, o := range c.Outages {
-		if o.Target == ledger.Redis || o.Target == ledger.Copy && o.Fault == ledger.Stop {
+		if o.Target == ledger.Redis || o.Target == ledger.Machine || o.Target == ledger.Copy && o.Fault == ledger.Stop {
 			all = append(all, window{o.Begin, o.Return + c.Run.Recovery})
 		}
 	}

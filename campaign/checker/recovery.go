@@ -13,7 +13,7 @@ import (
 func (c *check) recoveries() {
 	ends := slices.SortedFunc(slices.Values(c.Ops), func(a, b *ledger.Op) int { return cmp.Compare(a.End, b.End) })
 	for i, o := range c.Outages {
-		if o.Fault == ledger.Clock {
+		if o.Fault == ledger.Clock || o.Fault == ledger.Stall {
 			continue
 		}
 		for n := range c.Run.Copies {

@@ -70,7 +70,8 @@ type Op struct {
 // A Fault is a kind of outage.
 type Fault string
 
-// The faults. Clock is none that excuses anything.
+// The faults. Clock is none that excuses anything. Stall is none that the campaign
+// makes: the machine itself stood still, its disk or its processors.
 const (
 	Kill     Fault = "kill -9"
 	Stop     Fault = "SIGSTOP"
@@ -81,6 +82,7 @@ const (
 	Exhaust  Fault = "pool exhausted"
 	ReadOnly Fault = "read-only"
 	Clock    Fault = "clock offset"
+	Stall    Fault = "stood still"
 )
 
 // A Target is what a fault was done to.
@@ -91,6 +93,7 @@ const (
 	Postgres Target = "PostgreSQL"
 	Redis    Target = "Redis"
 	Copy     Target = "copy"
+	Machine  Target = "machine"
 )
 
 // An Outage is one fault: Begin is before anything was done, Return after all of
