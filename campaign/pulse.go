@@ -54,7 +54,7 @@ var pressureTotal = regexp.MustCompile(`(?m)^some .*total=(\d+)$`)
 func readPressure() pressure {
 	p := pressure{}
 	for _, what := range []string{"cpu", "io"} {
-		data, err := os.ReadFile("/proc/pressure/" + what)
+		data, err := os.ReadFile("/proc/pressure/" + what) //nolint:gosec // one of two
 		if err != nil {
 			continue
 		}
