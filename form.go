@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -134,14 +135,17 @@ func (p *formParser) parseTo(f *form, w http.ResponseWriter, r *http.Request) er
 	limit := limitBodyTime(w, r)
 	labelledJSON, fail := p.admit(r)
 	if fail != nil {
-		// The limit stays: net/http may still drain the body.
+		limit.stay()
 		return closing(w, r, fail)
 	}
 	body, err := readBody(r)
 	if err != nil {
+		limit.stay()
 		return closing(w, r, bodyFailure(err))
 	}
-	limit.lift()
+	if !limit.lift() {
+		return closing(w, r, bodyFailure(os.ErrDeadlineExceeded))
+	}
 
 	f.params = f.paramRoom[:0]
 	if fail = p.fill(f, r, body, labelledJSON); fail != nil {
@@ -400,10 +404,15 @@ func failParam(reason response.Reason, name string) *response.Failure {
 	return fail
 }
 
-// A bodyTime is the deadline of one body.
+// A bodyTime ends the reading of one body that takes too long. It is a timer, and
+// no deadline from the start: setting one and taking it back costs most requests
+// more than all of their parsing.
 type bodyTime struct {
-	reader readDeadliner // nil when there is no body, or no deadline to set
-	after  time.Time     // the deadline once the body was read; zero for none
+	reader  readDeadliner
+	timer   *time.Timer
+	begun   time.Time
+	timeout time.Duration
+	ended   sync.WaitGroup // by the timer
 }
 
 type readDeadliner interface{ SetReadDeadline(time.Time) error }
@@ -423,34 +432,48 @@ func deadlinerOf(w http.ResponseWriter) readDeadliner {
 	}
 }
 
-// limitBodyTime sets the read deadline. A deadline replaces the one that the
-// server has set, hence the look at its ReadTimeout.
-func limitBodyTime(w http.ResponseWriter, r *http.Request) bodyTime {
+// limitBodyTime begins to wait for the body; nil where there is none, or nothing
+// that could end it.
+func limitBodyTime(w http.ResponseWriter, r *http.Request) *bodyTime {
 	if r.Body == nil || r.Body == http.NoBody {
-		return bodyTime{}
+		return nil
 	}
 	reader := deadlinerOf(w)
 	if reader == nil {
-		return bodyTime{}
+		return nil
 	}
-	now := time.Now()
-	timeout := formReadTimeout
-	var after time.Time
+	t := &bodyTime{reader: reader, begun: time.Now(), timeout: formReadTimeout}
 	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
-		timeout = min(timeout, srv.ReadTimeout)
-		after = now.Add(srv.ReadTimeout)
+		t.timeout = min(t.timeout, srv.ReadTimeout)
 	}
-	// An error means that the connection is gone, which reading will tell.
-	_ = reader.SetReadDeadline(now.Add(timeout))
-	return bodyTime{reader, after}
+	t.ended.Add(1)
+	t.timer = time.AfterFunc(t.timeout, t.end)
+	return t
 }
 
-// lift gives the connection back its own deadline. Behind the body net/http
-// keeps reading to notice a caller who leaves; were the deadline left in place,
-// it would cancel the request's context when it passes.
-func (t bodyTime) lift() {
-	if t.reader != nil {
-		_ = t.reader.SetReadDeadline(t.after)
+// end fails the Read that waits. A deadline replaces the one that the server has
+// set; this is no later than any.
+func (t *bodyTime) end() {
+	defer t.ended.Done()
+	_ = t.reader.SetReadDeadline(time.Unix(1, 0))
+}
+
+// lift reports whether the body was there in time. The connection keeps the
+// deadline that the server gave it: behind the body net/http keeps reading to
+// notice a caller who leaves, and cancels the request's context after another.
+func (t *bodyTime) lift() bool {
+	if t == nil || t.timer.Stop() {
+		return true
+	}
+	t.ended.Wait() // the writer is not to be touched once the handler has returned
+	return false
+}
+
+// stay bounds what net/http may still read of a body that nobody wants. An error
+// means that the connection is gone, which reading will tell.
+func (t *bodyTime) stay() {
+	if t != nil && t.lift() {
+		_ = t.reader.SetReadDeadline(t.begun.Add(t.timeout))
 	}
 }
 

@@ -82,7 +82,7 @@ var mutants = []mutant{
 		"takes what follows the object", ".", "TestP9_JSONRefused",
 	},
 	{
-		"P10", "form.go", `timeout = min(timeout, srv.ReadTimeout)`, `timeout = max(timeout, srv.ReadTimeout)`,
+		"P10", "form.go", `t.timeout = min(t.timeout, srv.ReadTimeout)`, `t.timeout = max(t.timeout, srv.ReadTimeout)`,
 		"lengthens the read deadline of the server", ".", "TestP10_SlowBody",
 	},
 
