@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/internal/authz"
+	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // Opaque is the [TokenFormat] of random access tokens that are looked up in the
@@ -163,9 +164,16 @@ func (o *opaqueCodec) encode(c *claims) []byte {
 	return binary.AppendVarint(b, c.clientEpoch)
 }
 
-var errRecord = errors.New("tokenbooth: the record of a token is damaged")
+var (
+	errRecord = errors.New("tokenbooth: the record of a token is damaged")
+	// errLaterRecord passes when the last copy is of the later version, too.
+	errLaterRecord = fmt.Errorf("%w: a later version wrote it: %w", errRecord, store.ErrUnavailable)
+)
 
 func decodeToken(b []byte) (c *claims, realm [8]byte, err error) {
+	if len(b) > 0 && b[0] > recordVersion {
+		return nil, realm, errLaterRecord
+	}
 	if len(b) < 10 || b[0] != recordVersion {
 		return nil, realm, errRecord
 	}

@@ -952,3 +952,11 @@ func FuzzOpaqueRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestOpaqueRecordOfALaterVersion(t *testing.T) {
+	b := (&opaqueCodec{}).encode(&claims{clientID: "acme", subject: "client:acme"})
+	b[0]++
+	if _, _, err := decodeToken(b); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("%v is not temporary", err)
+	}
+}

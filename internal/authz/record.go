@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // A Phase is how far an authorization has come.
@@ -132,6 +134,8 @@ func millis(t time.Time) int64 {
 var (
 	ErrDamaged    = errors.New("authz: a stored record is damaged")
 	errDrawnTwice = errors.New("authz: a family was drawn twice")
+	// errLater passes when the last copy is of the later version, too.
+	errLater = fmt.Errorf("%w: a later version wrote it: %w", ErrDamaged, store.ErrUnavailable)
 )
 
 // Decode reads a record.
@@ -146,6 +150,9 @@ func Decode(b []byte) (*Record, error) {
 // decode leaves it to the caller where the record is.
 func (r *Record) decode(b []byte) error {
 	const fixed = 4 + 16 + 3*32 + 8
+	if len(b) > 0 && b[0] > version {
+		return errLater
+	}
 	if len(b) < fixed || b[0] != version || b[1] < byte(Code) || b[1] > byte(Revoked) || b[2] > 3 {
 		return ErrDamaged
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokenbooth/tokenbooth/store"
 )
 
 func TestRecordRoundTrip(t *testing.T) {
@@ -58,6 +60,16 @@ func TestRecordDamaged(t *testing.T) {
 		if _, err := Decode(b); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// While copies are upgraded one by one, an earlier one meets records of a later.
+func TestRecordOfALaterVersion(t *testing.T) {
+	r, _, _ := issued()
+	b := r.Encode()
+	b[0]++
+	if _, err := Decode(b); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("%v is not temporary", err)
 	}
 }
 
