@@ -432,7 +432,7 @@ var mutants = []mutant{
 		"logs what a request holds", ".", "TestH3_CanaryInTrailer",
 	},
 	{
-		"H3", "form.go", `clear(buf[:])`, `_ = buf`,
+		"H3", "form.go", `clear(buf)`, `_ = buf`,
 		"keeps a secret beyond its request", ".", "TestH3_BufferIsCleared",
 	},
 	{

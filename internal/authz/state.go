@@ -97,14 +97,20 @@ const epochLife = 31 * 24 * time.Hour
 func EpochLife(l Lifetimes) time.Duration { return max(epochLife, l.Absolute, l.Access) + keepLonger }
 
 // SubjectEpochKey and ClientEpochKey are where epochs are.
-func SubjectEpochKey(subject string) string { return epochKey("epoch:sub:", subject) }
+func SubjectEpochKey(subject string) string { return epochKey("epoch:sub", subject) }
 
 // ClientEpochKey is where a client's epoch is.
-func ClientEpochKey(client string) string { return epochKey("epoch:client:", client) }
+func ClientEpochKey(client string) string { return epochKey("epoch:client", client) }
 
+// epochKey leaves a short name as it is: its hash would take longer than finding
+// it in memory. What follows the kind tells the two forms apart, whatever a name
+// looks like.
 func epochKey(kind, name string) string {
+	if len(name) <= 64 {
+		return kind + "=" + name
+	}
 	sum := sha256.Sum256([]byte(name))
-	return kind + string(sum[:])
+	return kind + ":" + string(sum[:])
 }
 
 // Epoch reads an epoch; 0 where nothing was ever revoked.

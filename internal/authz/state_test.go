@@ -2,6 +2,7 @@ package authz
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +145,11 @@ func TestEpochs(t *testing.T) {
 	}
 	if first == key {
 		t.Error("a client and a subject of one name share an epoch")
+	}
+	long := strings.Repeat("n", 256)
+	hash, _ := strings.CutPrefix(SubjectEpochKey(long), "epoch:sub:")
+	if len(hash) != 32 || SubjectEpochKey(hash) == SubjectEpochKey(long) || SubjectEpochKey(long[1:]) == SubjectEpochKey(long) {
+		t.Errorf("a long name is at %q", SubjectEpochKey(long))
 	}
 	if _, err := DecodeEpoch(make([]byte, 23)); !errors.Is(err, ErrDamaged) {
 		t.Error("a damaged epoch is taken")
