@@ -57,7 +57,7 @@ func (s *usState) before(call, key string) error {
 	if s.fault != nil {
 		kind, rest, _ := strings.Cut(key, ":")
 		if kind == "epoch" {
-			of, _, _ := strings.Cut(rest, ":")
+			of, _, _ := strings.Cut(rest, "=")
 			kind += " " + of
 		}
 		if err := s.fault(call + " " + kind); err != nil {

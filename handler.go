@@ -192,12 +192,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
 	reply, err := h.answer(w, r, x)
 	if err != nil {
+		if x.now.IsZero() {
+			x.now = time.Now() // a panic of the host's code came first, and its clock may be that code
+		}
 		h.refuse(w, r, x, err)
 		return
 	}
 	h.issued(r.Context(), x, reply.Status)
-	write(w, reply) // 10. write: write.go
-	x.leave(reply.Body)
+	if write(w, reply) == nil { // 10. write: write.go
+		x.leave(reply.Body)
+	}
 }
 
 // exchanges are used again where all went well and nobody else has seen them: a
@@ -209,7 +213,7 @@ func (x *exchange) leave(body []byte) {
 	if !x.grant.ours {
 		return
 	}
-	clear(body)
+	clear(body[:cap(body)])
 	if cap(body) > maxMintRoom {
 		body = nil
 	}

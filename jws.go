@@ -48,7 +48,7 @@ func (h *jwsHeader) asks() bool {
 }
 
 // segmentEncoding gives each text one spelling, so that nobody makes many tokens
-// of one.
+// of one. (ES256 itself has two signatures for whoever has one, and no more.)
 var segmentEncoding = base64.RawURLEncoding.Strict()
 
 func readHeader(token string) (*jwsHeader, bool) {

@@ -32,7 +32,7 @@ func (h *Handler) serveTokenRequest(w http.ResponseWriter, r *http.Request, serv
 		h.refuse(w, r, x, err)
 		return
 	}
-	write(w, reply)
+	_ = write(w, reply) // who has gone needs no answer
 }
 
 func (h *Handler) answerTokenRequest(w http.ResponseWriter, r *http.Request, x *exchange, serve func(context.Context, *exchange) (response.Reply, error)) (reply response.Reply, err error) {

@@ -137,7 +137,7 @@ func (m *mintRoom) wipe() {
 		return
 	}
 	clear(m.payload[:cap(m.payload)])
-	clear(m.token)
+	clear(m.token[:cap(m.token)])
 	m.payload, m.token = m.payload[:0], m.token[:0]
 }
 

@@ -28,7 +28,7 @@ func (h *Handler) userInfo(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, x, err)
 		return
 	}
-	write(w, reply)
+	_ = write(w, reply) // who has gone needs no answer
 }
 
 func (h *Handler) describeUser(w http.ResponseWriter, r *http.Request, p *Principal) (reply response.Reply, err error) {

@@ -11,8 +11,9 @@ import (
 )
 
 // write writes a Reply. What every answer must carry is set after the headers of
-// the envelope, so that none can forget or change it.
-func write(w http.ResponseWriter, reply response.Reply) {
+// the envelope, so that none can forget or change it. After an error net/http may
+// still read the body (HTTP/2): it is not to be used again.
+func write(w http.ResponseWriter, reply response.Reply) error {
 	h := w.Header()
 	setHeaders(w, reply.Header)
 	// The names are in canonical form, the values in one piece: Header.Set would
@@ -24,7 +25,8 @@ func write(w http.ResponseWriter, reply response.Reply) {
 	h["X-Content-Type-Options"] = values[3:4:4]
 	h["Content-Length"] = values[4:5:5]
 	w.WriteHeader(reply.Status)
-	_, _ = w.Write(reply.Body)
+	_, err := w.Write(reply.Body)
+	return err
 }
 
 func setHeaders(w http.ResponseWriter, headers http.Header) {
@@ -49,7 +51,7 @@ func writeFailure(w http.ResponseWriter, reply response.Reply, f *response.Failu
 	if f.Reason == response.MethodNotAllowed {
 		h.Set("Allow", cmp.Or(f.Param, http.MethodPost))
 	}
-	write(w, reply)
+	_ = write(w, reply) // who has gone needs no answer
 }
 
 // retrySeconds rounds up to whole seconds, 1 to 3600 (L2).

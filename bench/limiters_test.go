@@ -28,8 +28,10 @@ func init() {
 	)
 }
 
+// Buckets that are never empty, and after the first decision never full either: one
+// that is full again each time would be less work than users' are.
 const (
-	perSecond = 1_000_000_000
+	perSecond = 1
 	keysBurst = 1_000_000_000
 )
 
@@ -71,7 +73,7 @@ func newShardedRate() (allowFunc, func()) {
 
 // newHTTPRate decides only together with setting its response headers.
 func newHTTPRate() (allowFunc, func()) {
-	l := httprate.NewRateLimiter(perSecond, time.Minute)
+	l := httprate.NewRateLimiter(keysBurst, time.Minute)
 	return func(w http.ResponseWriter, r *http.Request, key string) bool {
 		return !l.OnLimit(w, r, key)
 	}, func() {}

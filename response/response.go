@@ -51,7 +51,7 @@ type Token struct {
 	User         *Subject  // the user it acts for; nil when it acts for itself
 	// Room is the handler's own and nil for everybody else: from it the formatters
 	// of this package take the access token, and in it they put the body.
-	Room *jsontext.Room
+	Room *jsontext.Room `json:"-"`
 }
 
 // A Subject is what an envelope may tell about a client or a user.

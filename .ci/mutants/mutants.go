@@ -432,6 +432,10 @@ var mutants = []mutant{
 		"logs what a request holds", ".", "TestH3_CanaryInTrailer",
 	},
 	{
+		"H2", "handler.go", `if write(w, reply) == nil {`, `if write(w, reply); true {`,
+		"uses a body again that may still be read", ".", "TestH2_BodyOfAFailedWriteIsNotUsedAgain",
+	},
+	{
 		"H3", "form.go", `clear(buf)`, `_ = buf`,
 		"keeps a secret beyond its request", ".", "TestH3_BufferIsCleared",
 	},
