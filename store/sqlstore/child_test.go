@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -50,6 +52,8 @@ func childAct(act, url string) error {
 			return err
 		}
 		return s.Migrate(context.Background())
+	case "locked":
+		return locked(strings.TrimPrefix(url, "sqlite:"))
 	case "write":
 		from, err := strconv.ParseUint(os.Getenv(childFromVariable), 10, 64)
 		if err != nil {
@@ -58,6 +62,21 @@ func childAct(act, url string) error {
 		return writeOn(s, from, os.Stdout)
 	}
 	return fmt.Errorf("no such act: %s", act)
+}
+
+// locked says whether another process holds the lock that keeps this one from
+// having the file for its own, as who closes it last has.
+func locked(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	const sharedFirst, sharedSize = 0x40000002, 510 // of the format of SQLite's files
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: sharedFirst, Len: sharedSize}
+	err = syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &lock)
+	fmt.Print(lock.Type != syscall.F_UNLCK)
+	return err
 }
 
 func counted(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

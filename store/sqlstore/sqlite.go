@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 
 	_ "modernc.org/sqlite" // the driver "sqlite", without cgo
 )
@@ -16,8 +17,9 @@ const sqliteReaders = 4
 // OpenSQLite returns a Store in a file of SQLite, which it makes where there is
 // none, for its owner alone to read; two more files beside it have its name and
 // -wal and -shm. Several processes of one machine may open the same file; on a
-// network file system they must not. [Store.Migrate] makes its tables, and
-// [Store.Close] closes it.
+// network file system they must not. A process may open it more than once, but must
+// not open it in any other way while it is open here: to close that would give up
+// the locks on it. [Store.Migrate] makes its tables, and [Store.Close] closes it.
 //
 // What was acknowledged is on the disk (synchronous=FULL): a write costs one
 // fsync, and there is one at a time. Reads wait for no write. A write that waits
@@ -55,14 +57,43 @@ func prepareFile(path string) (dsn string, err error) {
 	if err != nil {
 		return "", err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the caller names the file
-	if errors.Is(err, os.ErrPermission) {
-		f, err = os.Open(path) //nolint:gosec // the same; one may read what one may not write
-	}
-	if err != nil {
+	if err := makeFile(path); err != nil {
 		return "", err
 	}
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), OmitHost: true}
 	u.RawQuery = "_pragma=busy_timeout(20)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"
-	return u.String(), f.Close()
+	return u.String(), nil
+}
+
+var making sync.Mutex
+
+// makeFile opens no file that is there: to close it would give up all locks that
+// this process has on it (POSIX), those of its open connections too. Another
+// process would then take itself for the last one, and remove the WAL in use.
+//
+// The lock keeps others of this process from the file while it is open here.
+func makeFile(path string) error {
+	making.Lock()
+	defer making.Unlock()
+	if err := existing(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the caller names the file
+	if errors.Is(err, os.ErrExist) {
+		// Another process was faster, or it is a symbolic link to nothing.
+		return existing(path)
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// existing follows symbolic links, as SQLite does.
+func existing(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a file")}
+	}
+	return err
 }

@@ -1,9 +1,11 @@
 package sqlstore
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -63,7 +65,11 @@ func TestSQLiteSettings(t *testing.T) {
 
 func TestSQLiteNotOpened(t *testing.T) {
 	dir := t.TempDir()
-	for _, path := range []string{"", dir, filepath.Join(dir, "none", "db")} {
+	dangling := filepath.Join(dir, "dangling")
+	if err := os.Symlink(filepath.Join(dir, "nothing"), dangling); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", dir, filepath.Join(dir, "none", "db"), dangling} {
 		if s, err := OpenSQLite(path); err == nil {
 			t.Errorf("%q: opened", path)
 			_ = s.Close()
@@ -74,4 +80,66 @@ func TestSQLiteNotOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkUnexpected(t, unmigrated(t, "sqlite:"+path).Migrate(t.Context()))
+}
+
+// Whoever closes a file gives up the locks of its process on it, and then another
+// takes the file for its own, with the WAL that is in use.
+func TestS1_SQLiteOpenedTwiceKeepsItsLocks(t *testing.T) {
+	url := freshSQLite(t)
+	if err := calls["Create"](t.Context(), open(t, url)); err != nil {
+		t.Fatal(err)
+	}
+	second, err := storeOf(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second one is open, and then closed
+		cmd := childCommand(t, "locked", url)
+		cmd.Stderr = t.Output()
+		if got, err := cmd.Output(); string(got) != "true" || err != nil {
+			t.Errorf("another process finds the file locked: %s, %v", got, err)
+		}
+		if err := second.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSQLiteMadeByManyAtOnce(t *testing.T) {
+	url := freshSQLite(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			s, err := storeOf(url)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Create(t.Context(), fmt.Sprint(i), []byte("v"), later); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := count(t, open(t, url)); n != 8 {
+		t.Errorf("%d entries, want 8", n)
+	}
+}
+
+func TestSQLiteThroughALink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	open(t, "sqlite:"+path)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := calls["Create"](t.Context(), unmigrated(t, "sqlite:"+link)); err != nil {
+		t.Error(err)
+	}
 }
