@@ -25,7 +25,8 @@ type dialect struct {
 	changeClient string // document, id, old document
 	updateClient string // document, id
 
-	migrated string // whether the table of versions is there
+	check    func(ctx context.Context, p *pool) error // of a session, at each Migrate; may be nil
+	migrated string                                   // whether the table of versions is there
 	migrate  func(ctx context.Context, p *pool, apply func(context.Context, session) error) error
 }
 
@@ -117,6 +118,7 @@ WHERE name = ? AND value IN (?, ?)`, []any{val, expires, expires, val, name, old
 	changeClient: `UPDATE tokenbooth_clients SET document = ?, revision = revision + 1 WHERE id = ? AND document = ?`,
 	updateClient: `UPDATE tokenbooth_clients SET document = ?, revision = revision + 1 WHERE id = ?`,
 
+	check:    checkMySQL,
 	migrated: `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'tokenbooth_migrations'`,
 	migrate:  migrateMySQL,
 }

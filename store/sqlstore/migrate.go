@@ -45,6 +45,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	return s.write(ctx, "migrate", func() error {
+		if s.dialect.check != nil {
+			if err := s.dialect.check(ctx, s.writes); err != nil {
+				return err
+			}
+		}
 		if todo, err := s.pending(ctx, s.writes, all); err != nil || len(todo) == 0 {
 			return err
 		}
@@ -156,6 +161,18 @@ const (
 	lockName = `CONCAT('tokenbooth.', SHA1(DATABASE()))`
 )
 
+// checkMySQL refuses sessions in which nothing would be committed.
+func checkMySQL(ctx context.Context, p *pool) error {
+	var autocommit bool
+	if err := p.QueryRowContext(ctx, `SELECT @@autocommit`).Scan(&autocommit); err != nil {
+		return err
+	}
+	if !autocommit {
+		return errors.New("autocommit is off, and nothing would ever be committed: remove it from the DSN")
+	}
+	return nil
+}
+
 // migrateMySQL locks by name, since definitions of tables commit by themselves.
 func migrateMySQL(ctx context.Context, p *pool, apply func(context.Context, session) error) error {
 	conn, err := p.Conn(ctx)
@@ -163,13 +180,6 @@ func migrateMySQL(ctx context.Context, p *pool, apply func(context.Context, sess
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	var autocommit bool
-	if err := conn.QueryRowContext(ctx, `SELECT @@autocommit`).Scan(&autocommit); err != nil {
-		return err
-	}
-	if !autocommit {
-		return errors.New("autocommit is off, and nothing would ever be committed: remove it from the DSN")
-	}
 	var got sql.NullBool
 	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+lockName+`, ?)`, lockSeconds).Scan(&got); err != nil {
 		return err
