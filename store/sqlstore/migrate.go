@@ -161,14 +161,21 @@ const (
 	lockName = `CONCAT('tokenbooth.', SHA1(DATABASE()))`
 )
 
-// checkMySQL refuses sessions in which nothing would be committed.
+// checkMySQL refuses sessions in which nothing would be committed, or bytes would
+// be converted on their way from the client's character set to the connection's.
 func checkMySQL(ctx context.Context, p *pool) error {
 	var autocommit bool
-	if err := p.QueryRowContext(ctx, `SELECT @@autocommit`).Scan(&autocommit); err != nil {
+	var client, connection string
+	err := p.QueryRowContext(ctx, `SELECT @@autocommit, @@character_set_client, @@character_set_connection`).
+		Scan(&autocommit, &client, &connection)
+	switch {
+	case err != nil:
 		return err
-	}
-	if !autocommit {
+	case !autocommit:
 		return errors.New("autocommit is off, and nothing would ever be committed: remove it from the DSN")
+	case client != connection:
+		return fmt.Errorf("character_set_client is %s and character_set_connection is %s, and keys would be converted: "+
+			"remove both, and collation_connection, from the DSN; charset sets them alike", client, connection)
 	}
 	return nil
 }

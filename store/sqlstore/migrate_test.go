@@ -112,6 +112,27 @@ func TestAutocommitOffIsRefused(t *testing.T) {
 	}
 }
 
+func TestDifferentCharacterSetsAreRefused(t *testing.T) {
+	url := freshMySQL(t)
+	for dsn, want := range map[string]string{
+		"character_set_client=latin1":                            "character_set_client is latin1 and character_set_connection is utf8mb4",
+		"charset=utf8mb4&collation_connection=latin1_swedish_ci": "character_set_client is utf8mb4 and character_set_connection is latin1",
+		"": "", "charset=utf8mb4": "", "charset=latin1": "", "collation=utf8mb4_bin": "",
+	} {
+		err := unmigrated(t, url+"?"+dsn).Migrate(t.Context())
+		if want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", dsn, err)
+			}
+			continue
+		}
+		checkUnexpected(t, err)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "from the DSN") {
+			t.Errorf("%s: got %v; want %s", dsn, err, want)
+		}
+	}
+}
+
 // The files are for other tools as well, which note nothing by themselves.
 func TestMigrationFiles(t *testing.T) {
 	var first []string

@@ -54,7 +54,8 @@ func Postgres(db *sql.DB) *Store { return shared(db, &postgres) }
 // MySQL returns a Store in a database of MariaDB 10.5 or MySQL 8 or newer, which
 // the caller opened by the driver of github.com/go-sql-driver/mysql, has migrated
 // ([Store.Migrate]), and closes. No parameter of the DSN is needed, but
-// autocommit has to stay on.
+// autocommit has to stay on, and the character sets of client and connection have
+// to be the same, as charset makes them; Migrate refuses anything else.
 //
 // The server keeps what it acknowledged unless its innodb_flush_log_at_trx_commit
 // is not 1.
