@@ -6,16 +6,21 @@ import (
 )
 
 const (
-	passingEach  = 8  // of so many Creates one removes
-	passingLimit = 16 // so many entries
+	passingEach  = 8 // of so many Creates one removes
+	passingTwice = 2 // so many entries for each of them
 	passingTime  = 250 * time.Millisecond
+	// A removal that takes so long, as while a backup keeps the engine from
+	// forgetting what was removed before, is followed by a rest of so many times
+	// as long.
+	passingSlow = 50 * time.Millisecond
+	passingRest = 10
 
 	purgeBatch = 512 // in one statement
 )
 
 // Purge removes up to limit entries whose expiry has come by the clock of the
 // database, those that expired first at first, and returns how many. It is not
-// needed where there are Creates, each eighth of which removes up to 16; it is
+// needed where there are Creates, which remove up to two for each of them; it is
 // for what is left after a great many entries have expired together.
 //
 // It works in short statements of 512 entries at most, and leaves out those that
@@ -37,12 +42,22 @@ func (s *Store) Purge(ctx context.Context, limit int) (n int, err error) {
 }
 
 // purgeInPassing fails silently: the write that it follows was made, and whoever
-// comes next tries again.
+// comes next tries again. There is one at a time, so that slow ones do not take
+// all connections; the next removes for those that went by.
 func (s *Store) purgeInPassing(ctx context.Context) {
-	if s.creates.Add(1)%passingEach != 0 {
+	if s.creates.Add(1) < passingEach || !s.purging.TryLock() {
 		return
 	}
+	defer s.purging.Unlock()
+	began := time.Now()
+	if began.Before(s.purgeNext) {
+		return
+	}
+	limit := min(passingTwice*s.creates.Swap(0), purgeBatch)
 	ctx, cancel := context.WithTimeout(ctx, passingTime)
 	defer cancel()
-	_, _ = s.dialect.purge(ctx, s.writes, passingLimit)
+	_, _ = s.dialect.purge(ctx, s.writes, int(limit)) //nolint:gosec // at most purgeBatch
+	if took := time.Since(began); took > passingSlow {
+		s.purgeNext = time.Now().Add(passingRest * took)
+	}
 }

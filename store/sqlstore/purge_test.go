@@ -1,9 +1,12 @@
 package sqlstore
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -113,14 +116,81 @@ func TestS3_CreatesRemoveInPassing(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e engine) {
 		s := e.open(t)
 		fill(t, s, 100, time.Now().Add(-time.Minute))
-		const creates = passingEach * (100/passingLimit + 1)
+		const creates = passingEach * (100/(passingTwice*passingEach) + 1)
 		for i := range creates {
+			s.purgeNext = time.Time{} // as if none was slow
 			if ok, err := s.Create(t.Context(), fmt.Sprint("new", i), []byte("v"), later); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 		}
 		if n := count(t, s); n != creates {
 			t.Errorf("%d entries, want %d", n, creates)
+		}
+	})
+}
+
+// removing returns a Store that does nothing but to purge in passing, so.
+func removing(purge func(limit int)) *Store {
+	return &Store{dialect: &dialect{
+		create: func(context.Context, *pool, []byte, []byte, int64) (bool, error) { return true, nil },
+		purge: func(_ context.Context, _ *pool, limit int) (int64, error) {
+			purge(limit)
+			return 0, nil
+		},
+	}}
+}
+
+func creates(t *testing.T, s *Store, n int) {
+	t.Helper()
+	for range n {
+		if _, err := s.Create(t.Context(), "k", nil, later); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// As while a backup is made: all connections would be busy removing.
+func TestS3_OneRemovesInPassingAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, end := 0, make(chan struct{})
+		s := removing(func(int) { n++; <-end })
+		go creates(t, s, passingEach)
+		synctest.Wait()
+		creates(t, s, 100)
+		if n != 1 {
+			t.Errorf("%d at once", n)
+		}
+		close(end)
+		synctest.Wait()
+		creates(t, s, 1)
+		if n != 2 {
+			t.Errorf("%d in turn, want 2", n)
+		}
+	})
+}
+
+func TestS3_SlowRemovalsInPassingAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var limits []int
+		took := passingSlow
+		s := removing(func(limit int) {
+			limits = append(limits, limit)
+			time.Sleep(took)
+		})
+		creates(t, s, 2*passingEach) // not slow yet
+		took = passingSlow + 1
+		creates(t, s, passingEach)
+		creates(t, s, 50)
+		time.Sleep(passingRest*took - 1)
+		creates(t, s, 50)
+		time.Sleep(1)
+		creates(t, s, 1)
+		time.Sleep(passingRest * took)
+		creates(t, s, 1000) // the first of them that may removes for few
+		time.Sleep(passingRest * took)
+		creates(t, s, 1)
+		if want := []int{16, 16, 16, 202, 16, purgeBatch}; !slices.Equal(limits, want) {
+			t.Errorf("removed up to %d, want %d", limits, want)
 		}
 	})
 }

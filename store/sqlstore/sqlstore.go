@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tokenbooth/tokenbooth/store"
 )
@@ -34,7 +35,9 @@ type Store struct {
 	reads, writes *pool
 	owned         bool // the pools are for Close to close
 	closed        atomic.Bool
-	creates       atomic.Uint64
+	creates       atomic.Uint64 // since the last purge in passing
+	purging       sync.Mutex
+	purgeNext     time.Time // under purging
 }
 
 var (
