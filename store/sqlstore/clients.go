@@ -19,6 +19,8 @@ const (
 	mostChanges = 8    // tries to change a client that others change as well
 	mostClients = 1000 // of a page
 	duplicate   = 1062 // the number of a duplicate key in MariaDB and MySQL
+
+	lookTime = 2 * time.Second // for whether a write was made whose reply is lost
 )
 
 // Client implements [store.ClientStore]. It reads the database at each call.
@@ -112,6 +114,10 @@ func (s *Store) UpdateClient(ctx context.Context, c *store.Client) error {
 // It returns the error of [store.Client.Validate] for an invalid one, and
 // [store.ErrNotFound]. After eight lost races it returns an error that wraps
 // [store.ErrUnavailable].
+//
+// Where the reply of the database is lost it looks, for 2 s at most and past the
+// end of the context, whether the change was made, and succeeds if so. Any other
+// error that wraps [store.ErrUnavailable] leaves open whether it was.
 func (s *Store) ChangeClient(ctx context.Context, id string, edit func(*store.Client) error) error {
 	return s.changeClient(ctx, "change client", id, edit)
 }
@@ -130,12 +136,24 @@ func (s *Store) changeClient(ctx context.Context, what, id string, edit func(*st
 			return nil
 		}
 		done, err := s.change(ctx, what, s.dialect.changeClient, text, []byte(id), old)
+		if err != nil && s.wrote(ctx, id, text) {
+			return nil // only the reply was lost
+		}
 		if err != nil || done > 0 {
 			return err
 		}
 		pause(ctx, n)
 	}
 	return fmt.Errorf("sqlstore: %s: %w: others change it all the time", what, store.ErrUnavailable)
+}
+
+// wrote says whether this is the document of the client now. It looks even where
+// the end of the context is what lost the reply.
+func (s *Store) wrote(ctx context.Context, id string, text []byte) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	now, err := s.document(ctx, "client", id)
+	return err == nil && bytes.Equal(now, text)
 }
 
 func edited(old []byte, id string, edit func(*store.Client) error) ([]byte, error) {
@@ -167,9 +185,15 @@ func (s *Store) DisableClient(ctx context.Context, id string, disabled bool) err
 // first; any other ends at once, as they all do where overlap is not above 0.
 //
 // Rotations at the same instant come one after the other; the secret of the
-// first then ends after its overlap. Where the reply of the database is lost the
-// error does not say whether the new one is there; rotate again. It returns
-// [store.ErrNotFound] where there is no such client.
+// first then ends after its overlap. It returns [store.ErrNotFound] where there is
+// no such client.
+//
+// A lost reply of the database is looked into, as by [Store.ChangeClient]. Where
+// an error wraps [store.ErrUnavailable] all the same, the new secret may be there,
+// though nobody knows it. Do not rotate again before you have looked
+// ([Store.Client]): that would keep the unknown one and end the one that is in
+// use. Where it is there, take it out and put back the others by
+// [Store.ChangeClient] first.
 func (s *Store) RotateSecret(ctx context.Context, id string, overlap time.Duration) (string, error) {
 	fresh, plain := store.NewSecret()
 	err := s.changeClient(ctx, "rotate secret", id, func(c *store.Client) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/store"
+	"github.com/tokenbooth/tokenbooth/store/storetest"
 )
 
 func fullClient(id string) *store.Client {
@@ -235,6 +236,61 @@ func TestRotateSecret(t *testing.T) {
 		fifth := rotate(-time.Hour)
 		check("below zero", 0, fifth)
 	})
+}
+
+// Whoever hears of an error rotates again, and that ends the secret in use.
+func TestS2_RotateSecretWithoutTheReply(t *testing.T) {
+	for _, e := range []engine{postgresEngine, mysqlEngine} {
+		t.Run(e.name, func(t *testing.T) {
+			url := e.fresh(t)
+			proxy, err := storetest.NewProxy(parse(t, url).Host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = proxy.Close() })
+			s := open(t, through(t, url, proxy.Addr()))
+			s.writes.SetMaxOpenConns(1)
+			for n := range 4 {
+				id := fmt.Sprint("client", n)
+				c, old := store.NewClient(id)
+				create(t, s, c)
+				for i := range 4 { // so that everything is prepared
+					if err := s.DisableClient(t.Context(), id, i%2 == 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				proxy.SwallowReply(n + 1) // the second is that of the write
+				fresh, err := s.RotateSecret(t.Context(), id, time.Hour)
+				proxy.SwallowReply(0)
+				if err != nil {
+					t.Errorf("reply %d: %v", n+1, err)
+					continue
+				}
+				got := client(t, s, id)
+				if !got.CheckSecret(old, time.Now()) || !got.CheckSecret(fresh, time.Now()) || len(got.Secrets) != 2 {
+					t.Errorf("reply %d: the secrets are %+v", n+1, got.Secrets)
+				}
+			}
+		})
+	}
+}
+
+func TestS2_ChangeWithoutAnyAnswer(t *testing.T) {
+	url := freshPostgres(t)
+	proxy, err := storetest.NewProxy(parse(t, url).Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	s := open(t, through(t, url, proxy.Addr()))
+	create(t, s, fullClient("acme"))
+	err = s.ChangeClient(t.Context(), "acme", func(c *store.Client) error {
+		proxy.Refuse(true)
+		proxy.Cut()
+		c.Name = "new"
+		return nil
+	})
+	checkUnavailable(t, err)
 }
 
 // The rule does not depend on the order in which somebody wrote them down.
