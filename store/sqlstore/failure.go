@@ -32,7 +32,8 @@ const (
 var errClosed = errors.New("the store is closed")
 
 // write runs one statement. It is sent again only where the answer was that it
-// was rolled back to let another transaction go first.
+// was rolled back to let another transaction go first, or that it was not run since
+// the server has forgotten what was prepared.
 //
 // Below it, database/sql sends a statement again on driver.ErrBadConn alone.
 // Both drivers answer so only while not one byte of the statement has left: pgx
@@ -110,17 +111,18 @@ func unavailable(err error) bool {
 	return lost(err)
 }
 
-// rolledBack says whether the answer to the n-th try was that the statement was
-// undone only for being in the way of another.
+// rolledBack says whether the answer to the n-th try was that nothing was done, only
+// for being in the way of another, or for want of the prepared statement, as behind
+// a pooler after a failover.
 func rolledBack(err error, n int) bool {
 	if n >= mostWrites {
 		return false
 	}
 	if state := sqlState(err); state != "" {
-		return state == "40001" || state == "40P01"
+		return state == "40001" || state == "40P01" || state == "26000"
 	}
 	e, ok := errors.AsType[*mysql.MySQLError](err)
-	return ok && (e.Number == deadlock || e.Number == changedSince)
+	return ok && slices.Contains(rolledBackNumbers, e.Number)
 }
 
 // busy says whether a statement was not begun because another process has locked
@@ -169,6 +171,7 @@ var unavailableStates = []string{
 	"08",             // connection exceptions
 	"25006",          // read only
 	"25P04",          // transaction_timeout
+	"26000",          // no such prepared statement
 	"40001", "40P01", // in the way of another, again and again
 	"53",    // insufficient resources: disk full, too many connections
 	"55P03", // lock_timeout
@@ -177,26 +180,32 @@ var unavailableStates = []string{
 }
 
 const (
-	changedSince = 1020
-	deadlock     = 1213
+	changedSince   = 1020
+	deadlock       = 1213
+	noStatement    = 1243
+	staleStatement = 1615
 )
 
 // Error numbers of MariaDB and MySQL.
-var unavailableNumbers = []uint16{
-	changedSince, deadlock,
-	1021, 1114, // disk full, table full
-	1037, 1041, 1135, // out of memory, no thread
-	1040, 1203, 1226, // too many connections, or more than a user may have
-	1047,                   // a node of a cluster that is not ready
-	1053, 1077, 1079, 1927, // shutting down, killed
-	1129,                         // too many broken connections from this host
-	1152, 1158, 1159, 1160, 1161, // connection broken
-	1184,             // the same
-	1205,             // lock wait timeout
-	1290, 1792, 1836, // read only
-	1317, 1969, 3024, // interrupted, too slow
-	4031, // idle for too long
-}
+var (
+	rolledBackNumbers  = []uint16{changedSince, deadlock, noStatement, staleStatement}
+	unavailableNumbers = []uint16{
+		changedSince, deadlock, noStatement, staleStatement,
+		1021, 1114, // disk full, table full
+		1037, 1041, 1135, // out of memory, no thread
+		1040, 1203, 1226, // too many connections, or more than a user may have
+		1047,                   // a node of a cluster that is not ready
+		1053, 1077, 1079, 1927, // shutting down, killed
+		1129,                         // too many broken connections from this host
+		1152, 1158, 1159, 1160, 1161, // connection broken
+		1184,             // the same
+		1205,             // lock wait timeout
+		1290, 1792, 1836, // read only
+		1317, 1969, 3024, // interrupted, too slow
+		1461, // too many prepared statements
+		4031, // idle for too long
+	}
+)
 
 // Primary result codes of SQLite.
 var unavailableCodes = []int{

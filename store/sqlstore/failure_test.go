@@ -361,6 +361,7 @@ func TestFailuresAreSorted(t *testing.T) {
 		{pg("25006"), true},
 		{pg("40001"), true},
 		{pg("40P01"), true},
+		{pg("26000"), true},
 		{pg("42P01"), false},
 		{pg("42601"), false},
 		{pg("23505"), false},
@@ -372,6 +373,9 @@ func TestFailuresAreSorted(t *testing.T) {
 		{my(1213), true},
 		{my(1290), true},
 		{my(1021), true},
+		{my(1243), true},
+		{my(1615), true},
+		{my(1461), true},
 		{my(1045), false},
 		{my(1064), false},
 		{my(1146), false},
@@ -400,6 +404,10 @@ func TestS2_WhatIsSentAgain(t *testing.T) {
 		{&pgconn.PgError{Code: "40P01"}, mostWrites, mostWrites},
 		{&mysql.MySQLError{Number: deadlock}, mostWrites, mostWrites},
 		{&mysql.MySQLError{Number: changedSince}, mostWrites, mostWrites},
+		{&pgconn.PgError{Code: "26000"}, mostWrites, mostWrites},
+		{&mysql.MySQLError{Number: 1243}, mostWrites, mostWrites},
+		{&mysql.MySQLError{Number: 1615}, mostWrites, mostWrites},
+		{&mysql.MySQLError{Number: 1461}, 1, 1},
 		{&pgconn.PgError{Code: "57P01"}, 1, 1},
 		{&pgconn.PgError{Code: "08007"}, 1, 1}, // transaction resolution unknown
 		{&mysql.MySQLError{Number: 1205}, 1, 1},
@@ -418,6 +426,23 @@ func TestS2_WhatIsSentAgain(t *testing.T) {
 		_ = s.read(t.Context(), "x", run)
 		if n != c.reads {
 			t.Errorf("%v: read %d times, want %d", c.err, n, c.reads)
+		}
+	}
+}
+
+// A pooler may hand out a session that has not prepared what the driver takes for
+// prepared, or forget it.
+func TestS2_ForgottenStatements(t *testing.T) {
+	s := postgresEngine.open(t)
+	s.writes.SetMaxOpenConns(1)
+	for _, call := range writing {
+		for range 2 {
+			if err := calls[call](t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.writes.ExecContext(t.Context(), `DISCARD ALL`); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
