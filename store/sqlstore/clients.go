@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -53,25 +54,52 @@ func (s *Store) document(ctx context.Context, what, id string) (text []byte, err
 // Clients returns up to limit clients (1000 at most) in the order of the bytes
 // of their ids, from the one that comes after that id on; "" begins. A page that
 // is shorter than the limit is the last.
+//
+// Documents that are damaged it leaves out, and returns the others with an error
+// that names the ids of those; any other error comes without clients.
 func (s *Store) Clients(ctx context.Context, after string, limit int) ([]*store.Client, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("sqlstore: clients: a page of %d; ask for at least one", limit)
 	}
-	var texts [][]byte
-	err := s.read(ctx, "clients", func() (err error) {
-		texts, err = column(s.reads.query(ctx, s.dialect.clients, []byte(after), min(limit, mostClients)))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	clients := make([]*store.Client, len(texts))
-	for i, text := range texts {
-		if clients[i], err = decode(text); err != nil {
-			return nil, fmt.Errorf("sqlstore: clients: %w", err)
+	limit = min(limit, mostClients)
+	var clients []*store.Client
+	var damaged []error
+	for len(clients) < limit {
+		want := limit - len(clients)
+		found, err := s.documents(ctx, []byte(after), want)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range found {
+			after = string(d.id)
+			c, err := decode(d.text)
+			if err != nil {
+				damaged = append(damaged, fmt.Errorf("sqlstore: clients: %q: %w", d.id, err))
+				continue
+			}
+			clients = append(clients, c)
+		}
+		if len(found) < want {
+			break
 		}
 	}
-	return clients, nil
+	return clients, errors.Join(damaged...)
+}
+
+type idAndText struct{ id, text []byte }
+
+func (s *Store) documents(ctx context.Context, after []byte, limit int) (found []idAndText, err error) {
+	err = s.read(ctx, "clients", func() error {
+		found = nil
+		rows, err := s.reads.query(ctx, s.dialect.clients, after, limit)
+		return each(rows, err, func(rows *sql.Rows) error {
+			var d idAndText
+			err := rows.Scan(&d.id, &d.text)
+			found = append(found, d)
+			return err
+		})
+	})
+	return found, err
 }
 
 // CreateClient adds a client. It returns the error of [store.Client.Validate]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -449,6 +450,50 @@ func TestDamagedDocument(t *testing.T) {
 			checkUnexpected(t, s.DisableClient(t.Context(), "acme", true))
 			if !errors.Is(err, errDamaged) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+// One that is damaged does not hide the others, and pages go on behind it.
+func TestClientsBesideDamagedOnes(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e engine) {
+		s := e.open(t)
+		var good, bad []string
+		for i := range 9 {
+			id := fmt.Sprint("client", i)
+			create(t, s, &store.Client{ID: id, Public: true})
+			if i%4 == 3 || i == 4 || i == 8 {
+				bad = append(bad, id)
+				if n, err := s.change(t.Context(), "x", s.dialect.updateClient, []byte("canary"), []byte(id)); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
+				continue
+			}
+			good = append(good, id)
+		}
+		for _, limit := range []int{1, 2, 3, 5, 9} {
+			var got []string
+			named := map[string]bool{}
+			for after := ""; ; after = got[len(got)-1] {
+				page, err := s.Clients(t.Context(), after, limit)
+				for _, id := range bad {
+					if err != nil && strings.Contains(err.Error(), strconv.Quote(id)) {
+						named[id] = true
+					}
+				}
+				if err != nil {
+					checkUnexpected(t, err)
+				}
+				for _, c := range page {
+					got = append(got, c.ID)
+				}
+				if len(page) < limit {
+					break
+				}
+			}
+			if !slices.Equal(got, good) || len(named) != len(bad) {
+				t.Errorf("pages of %d: %q, want %q; damaged %v, want %q", limit, got, good, named, bad)
 			}
 		}
 	})

@@ -56,7 +56,7 @@ var postgres = dialect{
 	},
 
 	client:       `SELECT document FROM tokenbooth_clients WHERE id = $1`,
-	clients:      `SELECT document FROM tokenbooth_clients WHERE id > $1 ORDER BY id LIMIT $2`,
+	clients:      `SELECT id, document FROM tokenbooth_clients WHERE id > $1 ORDER BY id LIMIT $2`,
 	createClient: `INSERT INTO tokenbooth_clients (id, document) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`,
 	changeClient: `UPDATE tokenbooth_clients SET document = $1 WHERE id = $2 AND document = $3`,
 	updateClient: `UPDATE tokenbooth_clients SET document = $1 WHERE id = $2`,
@@ -87,7 +87,7 @@ var sqliteDialect = dialect{
 	getMany: getManyOf,
 
 	client:       `SELECT document FROM tokenbooth_clients WHERE id = ?`,
-	clients:      `SELECT document FROM tokenbooth_clients WHERE id > ? ORDER BY id LIMIT ?`,
+	clients:      `SELECT id, document FROM tokenbooth_clients WHERE id > ? ORDER BY id LIMIT ?`,
 	createClient: `INSERT INTO tokenbooth_clients (id, document) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`,
 	changeClient: `UPDATE tokenbooth_clients SET document = ? WHERE id = ? AND document = ?`,
 	updateClient: `UPDATE tokenbooth_clients SET document = ? WHERE id = ?`,
@@ -113,7 +113,7 @@ WHERE name = ? AND value IN (?, ?)`, []any{val, expires, expires, val, name, old
 	getMany: getManyOf,
 
 	client:       `SELECT document FROM tokenbooth_clients WHERE id = ?`,
-	clients:      `SELECT document FROM tokenbooth_clients WHERE id > ? ORDER BY id LIMIT ?`,
+	clients:      `SELECT id, document FROM tokenbooth_clients WHERE id > ? ORDER BY id LIMIT ?`,
 	createClient: `INSERT INTO tokenbooth_clients (id, document) VALUES (?, ?)`,
 	changeClient: `UPDATE tokenbooth_clients SET document = ?, revision = revision + 1 WHERE id = ? AND document = ?`,
 	updateClient: `UPDATE tokenbooth_clients SET document = ?, revision = revision + 1 WHERE id = ?`,
