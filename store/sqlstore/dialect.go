@@ -16,6 +16,7 @@ type dialect struct {
 	create func(ctx context.Context, p *pool, name, val []byte, expires int64) (created bool, err error)
 	remove string // name
 	purge  func(ctx context.Context, p *pool, limit int) (n int64, err error)
+	tidy   func(ctx context.Context, p *pool) error // after some purges in passing; may be nil
 	// getMany takes names that are not more than mostNames.
 	getMany func(names [][]byte) (text string, args []any)
 
@@ -84,6 +85,7 @@ var sqliteDialect = dialect{
 		return affected(p.exec(ctx, `DELETE FROM tokenbooth_state WHERE name IN
 (SELECT name FROM tokenbooth_state WHERE expires <= unixepoch() * 1000 ORDER BY expires LIMIT ?)`, limit))
 	},
+	tidy:    emptyWAL,
 	getMany: getManyOf,
 
 	client:       `SELECT document FROM tokenbooth_clients WHERE id = ?`,

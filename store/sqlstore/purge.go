@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	passingEach  = 8 // of so many Creates one removes
-	passingTwice = 2 // so many entries for each of them
+	passingEach  = 8  // of so many Creates one removes
+	passingTwice = 2  // so many entries for each of them
+	passingTidy  = 64 // of so many removals one tidies up
 	passingTime  = 250 * time.Millisecond
 	// A removal that takes so long, as while a backup keeps the engine from
 	// forgetting what was removed before, is followed by a rest of so many times
@@ -57,6 +58,9 @@ func (s *Store) purgeInPassing(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, passingTime)
 	defer cancel()
 	_, _ = s.dialect.purge(ctx, s.writes, int(limit)) //nolint:gosec // at most purgeBatch
+	if s.purges++; s.purges%passingTidy == 0 && s.dialect.tidy != nil {
+		_ = s.dialect.tidy(ctx, s.writes)
+	}
 	if took := time.Since(began); took > passingSlow {
 		s.purgeNext = time.Now().Add(passingRest * took)
 	}

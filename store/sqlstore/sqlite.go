@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -47,6 +48,14 @@ func OpenSQLite(path string) (*Store, error) {
 	}, nil
 }
 
+// emptyWAL begins the WAL anew, which otherwise happens only at a moment when
+// nobody reads, and waits for readers as busy_timeout says; those that come
+// meanwhile read the file alone. Where it does not succeed, a later one will.
+func emptyWAL(ctx context.Context, p *pool) error {
+	_, err := p.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+	return err
+}
+
 // prepareFile makes the file before SQLite would, which makes it for all to read.
 // The other files take their mode from it.
 func prepareFile(path string) (dsn string, err error) {
@@ -61,7 +70,7 @@ func prepareFile(path string) (dsn string, err error) {
 		return "", err
 	}
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), OmitHost: true}
-	u.RawQuery = "_pragma=busy_timeout(20)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"
+	u.RawQuery = "_pragma=busy_timeout(20)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=journal_size_limit(67108864)"
 	return u.String(), nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -50,7 +51,8 @@ func TestSQLiteSettings(t *testing.T) {
 	for name, p := range map[string]*pool{"writes": s.writes, "reads": s.reads} {
 		for pragma, want := range map[string]string{
 			"journal_mode": "wal", "synchronous": "2", "busy_timeout": "20", // 2: FULL
-			"query_only": map[string]string{"writes": "0", "reads": "1"}[name],
+			"journal_size_limit": "67108864",
+			"query_only":         map[string]string{"writes": "0", "reads": "1"}[name],
 		} {
 			var got string
 			if err := p.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
@@ -102,6 +104,43 @@ func TestS1_SQLiteOpenedTwiceKeepsItsLocks(t *testing.T) {
 		if err := second.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Where somebody always reads the WAL never gets to its beginning by itself.
+func TestSQLiteKeepsTheWALShort(t *testing.T) {
+	url := freshSQLite(t)
+	s := open(t, url)
+	tx, err := s.reads.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.QueryRow(`SELECT count(*) FROM tokenbooth_state`).Scan(new(int)); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 10_000, later)
+	size := func() int64 {
+		t.Helper()
+		info, err := os.Stat(strings.TrimPrefix(url, "sqlite:") + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	const most = 64 << 10
+	if n := size(); n <= most {
+		t.Fatalf("the test wrote only %d bytes", n)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	s.purges = passingTidy - 1
+	creates(t, s, passingEach)
+	if n := size(); n > most {
+		t.Errorf("the WAL has %d bytes", n)
+	}
+	if n := count(t, s); n != 10_001 {
+		t.Errorf("%d entries", n)
 	}
 }
 

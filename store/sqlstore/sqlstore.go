@@ -38,6 +38,7 @@ type Store struct {
 	creates       atomic.Uint64 // since the last purge in passing
 	purging       sync.Mutex
 	purgeNext     time.Time // under purging
+	purges        int       // in passing, under purging
 }
 
 var (
