@@ -183,7 +183,7 @@ func TestS3_SlowRemovalsInPassingAreRare(t *testing.T) {
 		creates(t, s, 50)
 		time.Sleep(passingRest*took - 1)
 		creates(t, s, 50)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		creates(t, s, 1)
 		time.Sleep(passingRest * took)
 		creates(t, s, 1000) // the first of them that may removes for few
