@@ -217,6 +217,9 @@ func (p *player) fault(ctx context.Context, f *schedule.Fault) error {
 	}
 	o.Return = p.book.Now()
 	p.book.Outage(o)
+	if o.Detail != "" {
+		fmt.Fprintf(p.stderr, "%s: %s of %s: %s\n", p.state, f.Kind, f.Target, o.Detail)
+	}
 	return nil
 }
 

@@ -12,7 +12,8 @@ func (c *check) answers() {
 		c.Checked[OnlyUnavailable]++
 		_, limited := c.Run.Limits[op.Client]
 		switch {
-		case op.Outcome == ledger.Wrong, op.Outcome == ledger.Late, op.Outcome == ledger.Throttled && !limited,
+		case op.Outcome == ledger.Unavailable && op.End-op.Begin > longest && !c.excused(op, stands),
+			op.Outcome == ledger.Wrong, op.Outcome == ledger.Late, op.Outcome == ledger.Throttled && !limited,
 			op.Outcome == ledger.Refused && neverRefused(op):
 			c.violate(OnlyUnavailable, op.End, "%s at copy %d, %v to %v: %s %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Status, op.Note)
 		}
@@ -21,10 +22,19 @@ func (c *check) answers() {
 			c.violate(NeedlessRefusal, op.End, "%s at copy %d, %v to %v: %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Status, op.Note)
 		}
 		c.Checked[NeedlessBreak]++
-		if (op.Outcome == ledger.Broken || op.Outcome == ledger.Truncated) && !c.excused(op, breaks) {
+		if (op.Outcome == ledger.Broken || op.Outcome == ledger.Truncated || op.Again) && !c.excused(op, breaks) {
 			c.violate(NeedlessBreak, op.End, "%s at copy %d, %v to %v: %s %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Note)
 		}
 	}
+}
+
+// longest is how long a request may take to be answered with 503: a call of a store
+// takes 2 s at most, and after one that failed there is no other.
+const longest = 3 * time.Second
+
+// stands: a copy that was frozen answers late, and all when the machine stood still.
+func stands(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
+	return o.Target == ledger.Machine || o.Target == ledger.Copy && o.Copy == op.Copy && o.Fault == ledger.Stop, 0
 }
 
 // neverRefused are requests with credentials that are always good. What becomes of
@@ -50,11 +60,15 @@ func (c *check) excused(op *ledger.Op, may func(*ledger.Outage, *ledger.Op) (boo
 // mayFail: a request fails with 503 only where something is gone that it needs.
 // With the State in the database that is the database: without Redis the limits
 // are local ones. With the State in Redis the clients are in the database still.
+// Where only replies to writes get lost, or writes are refused, what only reads goes on.
 // A copy that was frozen finds its deadlines over when it goes on, and so do all
 // when the machine stands still.
 func (c *check) mayFail(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
 	if o.Target == ledger.Copy {
 		return o.Copy == op.Copy && o.Fault == ledger.Stop, c.Run.Recovery
+	}
+	if (o.Fault == ledger.ReadOnly || o.Fault == ledger.Swallow) && c.Run.State != "redis" && !op.Writes {
+		return false, 0
 	}
 	return o.Target != ledger.Redis || c.Run.State == "redis", c.Run.Recovery
 }
@@ -65,7 +79,7 @@ func breaks(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
 	if o.Target != ledger.Copy || o.Copy != op.Copy {
 		return false, 0
 	}
-	return o.Fault == ledger.Kill || o.Fault == ledger.Term && op.Outcome == ledger.Broken, 0
+	return o.Fault == ledger.Kill || o.Fault == ledger.Term && op.Outcome != ledger.Truncated, 0
 }
 
 // drains: a copy that is asked to end answers first what it is working on. That is

@@ -144,6 +144,27 @@ func (c *check) lost(shown *ledger.Op, writes ...*ledger.Op) bool {
 	return false
 }
 
+// allLost says whether Redis may have lost every one of the writes.
+func (c *check) allLost(shown *ledger.Op, writes []*ledger.Op) bool {
+	for _, w := range writes {
+		if !c.lost(shown, w) {
+			return false
+		}
+	}
+	return len(writes) > 0
+}
+
+// killedAfter says whether Redis was killed when w was young, and had not yet
+// returned at that time.
+func (c *check) killedAfter(w *ledger.Op, at time.Duration) bool {
+	for _, o := range c.Outages {
+		if o.Fault == ledger.Kill && o.Target == ledger.Redis && o.Begin <= w.End+lossWindow && o.Return >= at {
+			return true
+		}
+	}
+	return false
+}
+
 // decided is when a request had decided at the latest. An answer says so, and so
 // does a broken connection: the copy behind it is dead, and a statement that it
 // had sent to its database compares before it swaps. A request whose client gave

@@ -29,6 +29,10 @@ func newBook() *book {
 // op writes a request of 10 ms.
 func (b *book) op(kind ledger.Kind, begin float64, change ...func(*ledger.Op)) *ledger.Op {
 	op := &ledger.Op{Kind: kind, Client: "app", Begin: at(begin), End: at(begin) + 10*ms, Outcome: ledger.OK, Status: 200}
+	switch kind {
+	case ledger.Redeem, ledger.Refresh, ledger.Revoke:
+		op.Writes = true
+	}
 	for _, c := range change {
 		c(op)
 	}
@@ -52,6 +56,8 @@ func client(name string) func(*ledger.Op) { return func(op *ledger.Op) { op.Clie
 func entered(seconds float64) func(*ledger.Op) {
 	return func(op *ledger.Op) { op.Entered = at(seconds) }
 }
+
+func writes(op *ledger.Op) { op.Writes = true }
 
 func gets(hash string, life int) func(*ledger.Op) {
 	return func(op *ledger.Op) { op.Got, op.Life = hash, time.Duration(life)*time.Second }
@@ -395,6 +401,92 @@ var planted = []struct {
 			b.op(ledger.Mint, 100+0.7*float64(i), client("slow"), copyOf(i%2))
 		}
 	}},
+	{"Redis: an old token good long after a kill that it survived", checker.TwoLeaves, func(b *book) {
+		b.Run.State = "redis"
+		b.family("x", 98.9)
+		b.refresh("x", 100, 1)
+		b.outage(ledger.Kill, ledger.Redis, 100.5, 101)
+		for n := range 2 {
+			b.op(ledger.Mint, 101.5, copyOf(n))
+		}
+		b.refresh("x", 102, 2) // nothing was lost
+		b.refresh("x", 104, 3)
+		b.refresh("x", 120, 2) // two generations old, and good
+	}},
+	{"Redis: a family ended long after a kill that it survived", checker.FamilyEnded, func(b *book) {
+		b.Run.State = "redis"
+		b.family("x", 98.9)
+		b.refresh("x", 100, 1)
+		b.outage(ledger.Kill, ledger.Redis, 100.5, 101)
+		for n := range 2 {
+			b.op(ledger.Mint, 101.5, copyOf(n))
+		}
+		b.refresh("x", 102, 2)
+		b.refresh("x", 104, 3)
+		b.refresh("x", 150, 4, as(ledger.Refused))
+	}},
+	{"Redis: two successors long after a kill", checker.TwoLeaves, func(b *book) {
+		b.Run.State = "redis"
+		b.family("x", 98.9)
+		b.refresh("x", 100, 1)
+		b.outage(ledger.Kill, ledger.Redis, 100.5, 101)
+		for n := range 2 {
+			b.op(ledger.Mint, 101.5, copyOf(n))
+		}
+		b.refresh("x", 110, 2)
+		b.refresh("x", 110.5, 2, next("fork"))
+	}},
+	{"Redis: a JWT, which is nowhere in Redis, refused", checker.TokenLost, func(b *book) {
+		b.Run.State = "redis"
+		b.op(ledger.Mint, 100, gets("jwt2", 30))
+		b.outage(ledger.Kill, ledger.Redis, 100.5, 101)
+		for n := range 2 {
+			b.op(ledger.Mint, 101.5, copyOf(n))
+		}
+		b.op(ledger.Guard, 110, shows("jwt2"), as(ledger.Refused))
+	}},
+	{"a family that lives after a late retry is ended by nobody", checker.FamilyEnded, func(b *book) {
+		b.family("x", 100)
+		b.outage(ledger.Swallow, ledger.Postgres, 102, 103)
+		b.refresh("x", 102, 1, as(ledger.Unavailable), writes)
+		b.refresh("x", 108, 1) // late, and granted
+		b.refresh("x", 112, 2)
+		b.refresh("x", 116, 3, as(ledger.Refused))
+		b.op(ledger.Mint, 104)
+		b.op(ledger.Mint, 104, copyOf(1))
+	}},
+	{"an access token refused of a family that lives after a late retry", checker.TokenLost, func(b *book) {
+		b.family("x", 100)
+		b.outage(ledger.Swallow, ledger.Postgres, 102, 103)
+		b.refresh("x", 102, 1, as(ledger.Unavailable), writes)
+		b.refresh("x", 108, 1, gets("at2", 30)) // late, and granted
+		b.op(ledger.Guard, 110, of("x"), shows("at2"), as(ledger.Refused))
+		b.op(ledger.Mint, 104)
+		b.op(ledger.Mint, 104, copyOf(1))
+	}},
+	{"a recovery that is late, when an unrelated copy is killed 1.9 s later", checker.SlowRecovery, func(b *book) {
+		b.outage(ledger.Kill, ledger.Postgres, 100, 101)
+		b.op(ledger.Mint, 101.1, copyOf(1))
+		b.op(ledger.Mint, 101.1, as(ledger.Unavailable))
+		b.op(ledger.Mint, 102.9, as(ledger.Unavailable))
+		b.op(ledger.Mint, 103.5)
+		b.outage(ledger.Kill, ledger.Copy, 102.9, 103.2).Copy = 1
+		b.op(ledger.Mint, 103.6, copyOf(1))
+	}},
+	{"guards are 503 while the database only reads", checker.NeedlessRefusal, func(b *book) {
+		b.outage(ledger.ReadOnly, ledger.Postgres, 100, 101)
+		b.op(ledger.Guard, 100.5, as(ledger.Unavailable), shows("jwt"))
+		for n := range 2 {
+			b.op(ledger.Redeem, 101.5, copyOf(n), writes, of("zz"))
+		}
+	}},
+	{"503 that takes long in an outage", checker.OnlyUnavailable, func(b *book) {
+		b.outage(ledger.Stop, ledger.Postgres, 100, 111)
+		b.op(ledger.Mint, 100, as(ledger.Unavailable), lasting(11*time.Second))
+		for n := range 2 {
+			b.op(ledger.Mint, 111.5, copyOf(n))
+		}
+	}},
 }
 
 func TestPlantedViolations(t *testing.T) {
@@ -553,7 +645,7 @@ func TestRedisOwnsUp(t *testing.T) {
 			b.op(ledger.Redeem, 104, of("x"), shows("code-x"), gets("other", 30), next("s1"))
 		},
 		"a token": func(b *book) {
-			b.op(ledger.Mint, 101, gets("x", 30))
+			b.op(ledger.Mint, 101, gets("x", 30), writes)
 			b.op(ledger.Guard, 104, shows("x"), as(ledger.Refused))
 		},
 		"an old one": func(b *book) {

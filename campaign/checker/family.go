@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/campaign/ledger"
@@ -88,11 +89,11 @@ func (c *check) presented(f *family, p *ledger.Op) {
 		switch p.Outcome {
 		case ledger.OK:
 			c.violate(TwoLeaves, p.End, "family %s: generation %d, replaced by %v, was good at %v", f.name, p.Gen, replaced.End, p.End).
-				Owned = c.lost(p, f.writes(p.Begin)...)
+				Owned = c.allLost(p, c.replacements(f, p))
 		case ledger.Refused:
 			f.end(p)
 		}
-	case !c.withinGrace(f, p):
+	case !granted(p) && !c.withinGrace(f, p): // reuse is never granted
 		// Whether the clocks of the copies make it reuse cannot be known.
 		f.disturb(p)
 	}
@@ -104,15 +105,28 @@ func (c *check) presented(f *family, p *ledger.Op) {
 // the end of the first answer that had the successor, and does not slide. Any
 // older one is reuse at once.
 func (c *check) replaced(f *family, p *ledger.Op) *ledger.Op {
-	return first(f.refreshes, func(q *ledger.Op) bool {
-		switch {
-		case !granted(q):
-			return false
-		case q.Gen == p.Gen:
-			return q.End+c.Run.Grace+c.Run.Skew < p.Begin
+	return first(f.refreshes, func(q *ledger.Op) bool { return c.makesOld(q, p) })
+}
+
+// makesOld says whether p was an old token after the answer q.
+func (c *check) makesOld(q, p *ledger.Op) bool {
+	switch {
+	case !granted(q):
+		return false
+	case q.Gen == p.Gen:
+		return q.End+c.Run.Grace+c.Run.Skew < p.Begin
+	}
+	return q.Gen > p.Gen && q.End < p.Begin
+}
+
+// replacements are all answers of which each by itself makes p an old token.
+func (c *check) replacements(f *family, p *ledger.Op) (all []*ledger.Op) {
+	for _, q := range f.refreshes {
+		if c.makesOld(q, p) {
+			all = append(all, q)
 		}
-		return q.Gen > p.Gen && q.End < p.Begin
-	})
+	}
+	return all
 }
 
 // withinGrace says that p has to be granted, beyond doubt: nobody can have moved
@@ -138,7 +152,7 @@ func (c *check) forks(f *family) {
 			continue
 		}
 		if q := next[p.Gen]; q != nil && q.Next != p.Next {
-			c.violate(TwoLeaves, p.End, "family %s: generation %d has two successors", f.name, p.Gen).Owned = c.lost(p, f.writes(p.Begin)...)
+			c.violate(TwoLeaves, p.End, "family %s: generation %d has two successors", f.name, p.Gen).Owned = c.lost(p, c.writes(f, p.Begin)...)
 			return
 		}
 		next[p.Gen] = p
@@ -151,7 +165,7 @@ func (c *check) endedByFaults(f *family) {
 	judged := false
 	for _, p := range f.refreshes {
 		if f.disturbed < decided(p) || !c.withinGrace(f, p) {
-			if p.Outcome == ledger.Refused && f.late(p) {
+			if p.Outcome == ledger.Refused && f.late(p) && c.replaced(f, p) == nil {
 				c.LateRetries++
 			}
 			continue
@@ -161,7 +175,7 @@ func (c *check) endedByFaults(f *family) {
 			c.Retried++
 		}
 		if p.Outcome == ledger.Refused {
-			c.violate(FamilyEnded, p.End, "family %s: generation %d refused at %v", f.name, p.Gen, p.End).Owned = c.lost(p, f.writes(p.Begin)...)
+			c.violate(FamilyEnded, p.End, "family %s: generation %d refused at %v", f.name, p.Gen, p.End).Owned = c.lost(p, c.writes(f, p.Begin)...)
 			break
 		}
 	}
@@ -181,8 +195,16 @@ func (f *family) retries(p *ledger.Op) bool {
 // repeats a request that was not granted.
 func (f *family) late(p *ledger.Op) bool { return f.disturbed == p.Begin && f.retries(p) }
 
-// writes are the acknowledged writes to the family's record until then.
-func (f *family) writes(until time.Duration) (all []*ledger.Op) {
+// writes are the writes to the family's record until then that a kill of Redis may
+// have undone unseen: none from before a kill after which the record was seen to be
+// there and as new, by a refresh token that was granted.
+func (c *check) writes(f *family, until time.Duration) (all []*ledger.Op) {
+	seen := time.Duration(-1)
+	for _, p := range f.refreshes {
+		if granted(p) && p.End < until {
+			seen = max(seen, p.Begin)
+		}
+	}
 	if f.login != nil {
 		all = append(all, f.login)
 	}
@@ -193,7 +215,7 @@ func (f *family) writes(until time.Duration) (all []*ledger.Op) {
 			}
 		}
 	}
-	return all
+	return slices.DeleteFunc(all, func(w *ledger.Op) bool { return w.End+lossWindow < seen && !c.killedAfter(w, seen) })
 }
 
 // undone: what has ended stays so. A request that began before the answer may have

@@ -40,8 +40,8 @@ func (c *check) recovery(o *ledger.Outage, n int, ends []*ledger.Op) (took time.
 	until := o.Return + c.Run.Recovery
 	over = len(ends) == 0 || ends[len(ends)-1].End < until
 	for _, other := range c.Outages {
-		// An outage that overlaps the recovery prolongs it, whatever it is of.
-		if other != o && other.Fault != ledger.Clock && other.Begin < until && other.Return > o.Return {
+		// An outage that overlaps the recovery prolongs it.
+		if other != o && c.hinders(other, n) && other.Begin < until && other.Return > o.Return {
 			over = true
 		}
 	}
@@ -59,6 +59,17 @@ func (c *check) recovery(o *ledger.Outage, n int, ends []*ledger.Op) (took time.
 		}
 	}
 	return -1, tried, over
+}
+
+// hinders says whether an outage can keep copy n from granting anything.
+func (c *check) hinders(o *ledger.Outage, n int) bool {
+	switch {
+	case o.Fault == ledger.Clock:
+		return false
+	case o.Target == ledger.Copy:
+		return o.Copy == n
+	}
+	return o.Target != ledger.Redis || c.Run.State == "redis"
 }
 
 // needs says whether granting op proves that the target is back.

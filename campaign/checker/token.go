@@ -32,7 +32,7 @@ func (c *check) token(t *token) {
 		v := c.violate(p, u.End, "access token %s of %v: %s %s at %v", t.born.Got, t.born.End, u.Kind, u.Outcome, u.End)
 		switch p {
 		case TokenLost:
-			v.Owned = c.lost(u, t.writes(u.Begin)...)
+			v.Owned = c.lost(u, c.writesOf(t, u.Begin)...)
 		case RevocationUndone:
 			v.Owned = c.lost(u, revoked)
 		}
@@ -58,10 +58,13 @@ func (c *check) use(t *token, u *ledger.Op, revoking time.Duration, revoked *led
 	return "", true
 }
 
-// writes are the acknowledged writes that the token depends on.
-func (t *token) writes(until time.Duration) []*ledger.Op {
-	if t.of == nil {
+// writesOf are the writes that the token depends on: none for a JWT of a client's own.
+func (c *check) writesOf(t *token, until time.Duration) []*ledger.Op {
+	switch {
+	case t.of != nil:
+		return append(c.writes(t.of, until), t.born)
+	case t.born.Writes:
 		return []*ledger.Op{t.born}
 	}
-	return append(t.of.writes(until), t.born)
+	return nil
 }

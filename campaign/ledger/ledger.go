@@ -59,6 +59,7 @@ type Op struct {
 	Life   time.Duration `json:"life,omitempty"`   // of what came
 	Next   string        `json:"next,omitempty"`   // hash of the refresh token that came
 
+	Again bool `json:"again,omitempty"` // the transport sent it twice: the first was broken off
 	// Writes says that granting it takes a write to the State.
 	Writes bool `json:"writes,omitempty"`
 	// Entered is a request whose handler had asked for the body, which its

@@ -69,7 +69,7 @@ func TestNothingToFind(t *testing.T) {
 			entered++
 		}
 	}
-	if len(kinds) != 7 || entered != 3 {
+	if len(kinds) != 7 || entered < 3 {
 		t.Errorf("%v, %d held", kinds, entered)
 	}
 }

@@ -47,6 +47,9 @@ func (a *actor) send(op *ledger.Op, method, path string, body io.Reader, header 
 	}
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if a.turn.Load()%4 == 0 {
+			r.Header.Set("Expect", "100-continue") // so that SIGTERM meets requests that are known to be at work
+		}
 	}
 	op.Actor = a.name
 	op.Begin = a.Book.Now()
@@ -55,6 +58,7 @@ func (a *actor) send(op *ledger.Op, method, path string, body io.Reader, header 
 	s.inFlight.Add(-1)
 	op.End = a.Book.Now()
 	op.Entered = time.Duration(t.entered.Load())
+	op.Again = t.again.Load()
 	switch {
 	case err != nil:
 		t.failed(ctx, op, err)
@@ -99,14 +103,22 @@ func outcomeOf(status int) ledger.Outcome {
 // its own.
 type trace struct {
 	*actor
-	began   atomic.Bool  // the answer
+	began   atomic.Bool // the answer
+	wrote   atomic.Bool
+	again   atomic.Bool
 	entered atomic.Int64 // when the handler asked for the body
 }
 
 // with notes the first byte of an answer, but for one that only asks for the body.
 func (t *trace) with(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:              func(httptrace.GotConnInfo) { t.began.Store(false) }, // the transport tries again
+		GotConn: func(httptrace.GotConnInfo) { // the second time the transport tries again
+			t.began.Store(false)
+			if t.wrote.Swap(false) {
+				t.again.Store(true)
+			}
+		},
+		WroteRequest:         func(i httptrace.WroteRequestInfo) { t.wrote.Store(i.Err == nil) },
 		GotFirstResponseByte: func() { t.began.Store(true) },
 		Got100Continue: func() {
 			t.began.Store(false)

@@ -101,7 +101,8 @@ func (s *Stage) toCopy(ctx context.Context, c *Copy, f *schedule.Fault, o *ledge
 const (
 	swallowEvery = 3 // replies that matter
 	cutEvery     = 40 * time.Millisecond
-	leastSwallow = 600 * time.Millisecond // so that some are met
+	leastSwallow = 600 * time.Millisecond
+	mostSwallow  = 10 * time.Second // until one was met
 )
 
 func (s *Stage) toConnections(ctx context.Context, p *proxy, f *schedule.Fault, o *ledger.Outage) error {
@@ -123,14 +124,29 @@ func (s *Stage) toConnections(ctx context.Context, p *proxy, f *schedule.Fault, 
 		hold(ctx, f.Hold)
 		p.hang(false)
 	case ledger.Swallow:
-		p.swallow(swallowEvery)
-		hold(ctx, max(f.Hold, leastSwallow))
-		o.Detail = fmt.Sprintf("%d replies", p.swallow(0))
+		return swallow(ctx, p, f, o)
 	default:
 		return errors.New("no such fault")
 	}
 	return nil
 }
+
+// swallow goes on until a reply was lost: where none was, nothing was done.
+func swallow(ctx context.Context, p *proxy, f *schedule.Fault, o *ledger.Outage) error {
+	p.swallow(swallowEvery)
+	hold(ctx, max(f.Hold, leastSwallow))
+	for until := time.Now().Add(mostSwallow); p.swallowed.Load() == 0 && time.Now().Before(until) && ctx.Err() == nil; {
+		hold(ctx, 10*time.Millisecond)
+	}
+	n := p.swallow(0)
+	o.Detail = fmt.Sprintf("%d replies", n)
+	if n == 0 && ctx.Err() == nil {
+		return errNoReply
+	}
+	return nil
+}
+
+var errNoReply = errors.New("no reply came that could be lost")
 
 func (s *Stage) exhaust(ctx context.Context, f *schedule.Fault) error {
 	release, err := s.admin.lockTables(context.WithoutCancel(ctx))

@@ -48,9 +48,9 @@ func postgresWrote(reply []byte) bool {
 func postgresRead(reply []byte) bool { return bytes.Contains(reply, []byte("SELECT 1\x00")) }
 
 // redisWrote knows what scripts that may write answer: a number those of the
-// State, 25 bytes that of the limiter.
+// State, 16 bytes that of the limiter where it admits (take.lua; a refusal has 24).
 func redisWrote(reply []byte) bool {
-	return bytes.HasPrefix(reply, []byte(":1\r\n")) || bytes.HasPrefix(reply, []byte("$25\r\n"))
+	return bytes.HasPrefix(reply, []byte(":1\r\n")) || bytes.HasPrefix(reply, []byte("$16\r\n"))
 }
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }

@@ -147,7 +147,7 @@ func TestProxySwallows(t *testing.T) {
 }
 
 func TestWrites(t *testing.T) {
-	for reply, want := range map[string]bool{":1\r\n": true, ":0\r\n": false, "$-1\r\n": false, "$25\r\n" + strings.Repeat("x", 25) + "\r\n": true, "+OK\r\n": false} {
+	for reply, want := range map[string]bool{":1\r\n": true, ":0\r\n": false, "$-1\r\n": false, "$16\r\n" + strings.Repeat("x", 16) + "\r\n": true, "$24\r\n" + strings.Repeat("x", 24) + "\r\n": false, "+OK\r\n": false} {
 		if redisWrote([]byte(reply)) != want {
 			t.Errorf("%q", reply)
 		}
