@@ -201,16 +201,15 @@ func (p *player) step(ctx context.Context, step *schedule.Step) error {
 // writes down what it did.
 func (p *player) fault(ctx context.Context, f *schedule.Fault) error {
 	o := &ledger.Outage{Fault: f.Kind, Target: f.Target}
-	where := -1
 	if f.Target == ledger.Copy {
-		o.Copy, where = f.Copy, f.Copy
+		o.Copy = f.Copy
 	}
 	if f.Kind == ledger.Term {
 		release := p.load.Hold(f.Copy, 4)
 		time.AfterFunc(f.Hold/2, release)
 		defer release()
 	}
-	p.awaitFlight(ctx, where)
+	o.InFlight = p.awaitFlight(ctx, f)
 	o.Begin = p.book.Now()
 	if err := p.stage.Do(ctx, f, o); err != nil {
 		return err
@@ -223,14 +222,23 @@ func (p *player) fault(ctx context.Context, f *schedule.Fault) error {
 	return nil
 }
 
-// awaitFlight returns when requests are in flight, or when there are none for a
-// while, as when everybody waits for something else that is broken.
-func (p *player) awaitFlight(ctx context.Context, copyNumber int) {
-	const few, glance = 2, 50 * time.Microsecond
+// awaitFlight returns as soon as the target is at work on requests, and on how many;
+// 0 when there are none for a while, as when everybody waits for something else that
+// is broken.
+func (p *player) awaitFlight(ctx context.Context, f *schedule.Fault) (n int) {
+	const glance = 50 * time.Microsecond
 	for until := p.book.Now() + 2*time.Second; p.book.Now() < until && ctx.Err() == nil; {
-		if p.load.InFlight(copyNumber) >= few {
-			return
+		if n = p.inFlight(f); n > 0 {
+			break
 		}
 		time.Sleep(glance)
 	}
+	return n
+}
+
+func (p *player) inFlight(f *schedule.Fault) int {
+	if f.Target == ledger.Copy {
+		return p.load.InFlight(f.Copy)
+	}
+	return p.stage.Busy(f.Target)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/campaign/checker"
+	"github.com/tokenbooth/tokenbooth/campaign/ledger"
 )
 
 // The markers of the table in the page that shows it.
@@ -44,10 +45,18 @@ func faultTable(b *strings.Builder, r *result) {
 	})
 	for i := range faults {
 		f := &faults[i]
-		fmt.Fprintf(b, "| %s, %s | %d | %d | %d | %d | %d | %d | %d | %s | %s |\n",
-			f.Fault, f.Target, f.Times, f.Counted(), f.InFlight, f.Requests, f.Unavailable, f.Broken, f.Failed, recoveryOf(f), count(f.Violations, f.Owned))
+		fmt.Fprintf(b, "| %s, %s | %d | %s | %s | %d | %d | %d | %d | %s | %s |\n",
+			f.Fault, f.Target, f.Times, flight(f, f.Counted()), flight(f, f.InFlight), f.Requests, f.Unavailable, f.Broken, f.Failed, recoveryOf(f), count(f.Violations, f.Owned))
 	}
 	b.WriteByte('\n')
+}
+
+// flight is a figure of requests in flight, which the machine itself has not.
+func flight(f *checker.FaultCount, n int) string {
+	if f.Target == ledger.Machine {
+		return "–"
+	}
+	return fmt.Sprint(n)
 }
 
 func recoveryOf(f *checker.FaultCount) string {

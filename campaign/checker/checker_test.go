@@ -700,6 +700,7 @@ func TestLate(t *testing.T) {
 
 func TestFaultCounts(t *testing.T) {
 	b := calm()
+	b.Outages[0].InFlight = 3
 	b.outage(ledger.Kill, ledger.Copy, 100, 101)
 	b.op(ledger.Mint, 100.5, as(ledger.Wrong))
 	b.op(ledger.Mint, 101.5)
@@ -709,10 +710,10 @@ func TestFaultCounts(t *testing.T) {
 			got[f.Target] = f
 		}
 	}
-	if f := got[ledger.Postgres]; f.Counted() != 1 || f.Requests != 2 || f.Unavailable != 1 || f.Broken+f.Failed+f.Violations != 0 || f.Recovery != 110*ms {
+	if f := got[ledger.Postgres]; f.Counted() != 1 || f.InFlight != 3 || f.Requests != 2 || f.Unavailable != 1 || f.Broken+f.Failed+f.Violations != 0 || f.Recovery != 110*ms {
 		t.Errorf("%+v", f)
 	}
-	if f := got[ledger.Copy]; f.Times != 2 || f.Idle != 1 || f.Requests != 4 || f.Broken != 1 || f.Failed != 1 || f.Violations != 1 || f.Recovery != 510*ms {
+	if f := got[ledger.Copy]; f.Times != 2 || f.Idle != 2 || f.Requests != 4 || f.Broken != 1 || f.Failed != 1 || f.Violations != 1 || f.Recovery != 510*ms {
 		t.Errorf("%+v", f)
 	}
 }

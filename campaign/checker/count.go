@@ -12,8 +12,8 @@ type FaultCount struct {
 	Fault  ledger.Fault
 	Target ledger.Target
 	Times  int
-	// Idle are those at whose moment no request was in flight: they count for
-	// nothing.
+	// Idle are those at whose moment the target was at work on no request: they
+	// count for nothing.
 	Idle        int
 	InFlight    int // at the moments of the fault, all times together
 	Requests    int // that met it: until the target was back and the recovery over
@@ -43,9 +43,8 @@ func (c *check) count() []FaultCount {
 		}
 		f := &all[at]
 		f.Times++
-		n := inFlight(o, meets[i])
-		f.InFlight += n
-		if n == 0 {
+		f.InFlight += o.InFlight
+		if o.InFlight == 0 {
 			f.Idle++
 		}
 		f.Recovery = max(f.Recovery, c.slowest[i])
@@ -64,16 +63,6 @@ func (c *check) count() []FaultCount {
 		}
 	}
 	return all
-}
-
-// inFlight are the requests that had begun and not ended when the fault came.
-func inFlight(o *ledger.Outage, met []*ledger.Op) (n int) {
-	for _, op := range met {
-		if op.Begin < o.Begin && op.End > o.Begin {
-			n++
-		}
-	}
-	return n
 }
 
 // met counts a request that met the outage. What another one that overlaps must

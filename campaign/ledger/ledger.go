@@ -105,8 +105,11 @@ type Outage struct {
 	Copy   int           `json:"copy,omitempty"`
 	Begin  time.Duration `json:"begin"`
 	Return time.Duration `json:"return"`
-	Exit   int           `json:"exit,omitempty"`   // status of a copy that was asked to end
-	Detail string        `json:"detail,omitempty"` // what was done in figures
+	// InFlight are the requests that the target was at work on when the fault came:
+	// those that a server had not answered, or a copy.
+	InFlight int    `json:"in_flight,omitempty"`
+	Exit     int    `json:"exit,omitempty"`   // status of a copy that was asked to end
+	Detail   string `json:"detail,omitempty"` // what was done in figures
 }
 
 // A Limit is what a client may do: Burst at once and PerSecond more.

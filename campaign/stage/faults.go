@@ -52,6 +52,9 @@ func (s *Stage) proxy(t ledger.Target) *proxy {
 	return s.redisProxy
 }
 
+// Busy is how many connections of the copies wait for a reply of PostgreSQL or Redis.
+func (s *Stage) Busy(t ledger.Target) int { return s.proxy(t).busy() }
+
 func hold(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

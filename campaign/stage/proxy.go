@@ -25,6 +25,7 @@ type proxy struct {
 
 	every     atomic.Int64 // of so many replies that matter one is lost; none when 0
 	matter    atomic.Int64
+	pending   atomic.Int64 // links whose server owes a reply
 	swallowed atomic.Int64
 }
 
@@ -128,10 +129,30 @@ func (p *proxy) serve(client net.Conn) {
 	}
 	defer p.remove(l)
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(l, server, client, func([]byte) bool { return true }) })
-	both.Go(func() { p.copy(l, client, server, p.delivers) })
+	both.Go(func() {
+		p.copy(l, server, client, func([]byte) bool { p.owes(l, true); return true })
+	})
+	both.Go(func() {
+		p.copy(l, client, server, func(reply []byte) bool { p.owes(l, false); return p.delivers(reply) })
+	})
 	both.Wait()
+	p.owes(l, false)
 }
+
+// owes notes that the server of a link was asked for something, or has replied.
+func (p *proxy) owes(l *link, pending bool) {
+	if l.pending.Swap(pending) == pending {
+		return
+	}
+	if pending {
+		p.pending.Add(1)
+	} else {
+		p.pending.Add(-1)
+	}
+}
+
+// busy is how many connections wait for a reply of the server.
+func (p *proxy) busy() int { return int(p.pending.Load()) }
 
 func (p *proxy) refuses() bool {
 	p.mu.Lock()
@@ -202,6 +223,7 @@ func (p *proxy) await(l *link) {
 // A link is one connection on its way through.
 type link struct {
 	client, server net.Conn
+	pending        atomic.Bool // the server owes a reply
 	once           sync.Once
 	closed         chan struct{}
 }

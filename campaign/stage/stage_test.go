@@ -123,6 +123,49 @@ func TestProxyHangs(t *testing.T) {
 	p.hang(true) // closing it hangs not
 }
 
+// TestProxyBusy: a server is at work from what it was asked to its reply.
+func TestProxyBusy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newProxy(l.Addr().String(), postgresWrote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	k := dial(t, p)
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	becomes := func(want int) {
+		t.Helper()
+		for until := time.Now().Add(soon); p.busy() != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("%d, want %d", p.busy(), want)
+			}
+		}
+	}
+	becomes(0)
+	for _, answers := range []bool{true, false} {
+		if _, err := io.WriteString(k, "question\n"); err != nil {
+			t.Fatal(err)
+		}
+		becomes(1)
+		if answers {
+			_, err = io.WriteString(server, "answer\n")
+		} else {
+			err = server.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		becomes(0)
+	}
+	_ = l.Close()
+}
+
 func TestProxySwallows(t *testing.T) {
 	p := newTestProxy(t)
 	p.swallow(2)
