@@ -117,7 +117,7 @@ func (o *options) play(ctx context.Context, state, dir, path string, keep bool, 
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	book := ledger.NewWriter(file, &ledger.Run{
-		State: state, Copies: copies, Seed: o.seed, Grace: grace, Skew: skew, CodeLife: codeLife, Recovery: recovery, Limits: load.Limits(),
+		State: state, Copies: copies, Seed: o.seed, Grace: grace, CodeLife: codeLife, Recovery: recovery, Limits: load.Limits(),
 	}, nil)
 	p := &player{state: state, stage: s, book: book, stderr: stderr}
 	for _, c := range s.Copies {

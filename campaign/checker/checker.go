@@ -96,6 +96,7 @@ type check struct {
 	*ledger.Ledger
 	Result
 	slowest []time.Duration // recovery of each outage
+	steps   map[int][]*ledger.Outage
 }
 
 // Check returns what the ledger shows.
@@ -105,6 +106,7 @@ func Check(l *ledger.Ledger) *Result {
 	sorted.Outages = slices.SortedStableFunc(slices.Values(l.Outages), func(a, b *ledger.Outage) int { return cmp.Compare(a.Begin, b.Begin) })
 	c := &check{Ledger: &sorted, slowest: make([]time.Duration, len(l.Outages))}
 	c.Checked = map[Promise]int{}
+	c.steps = c.clocks()
 	x := c.index()
 	for _, f := range x.families {
 		c.family(f)

@@ -20,7 +20,7 @@ type book struct{ ledger.Ledger }
 func newBook() *book {
 	b := new(book)
 	b.Run = ledger.Run{
-		State: "database", Copies: 2, Grace: 10 * time.Second, Skew: 5 * time.Second, CodeLife: time.Minute,
+		State: "database", Copies: 2, Grace: 10 * time.Second, CodeLife: time.Minute,
 		Recovery: 2 * time.Second, Limits: map[string]ledger.Limit{"slow": {PerSecond: 1, Burst: 3}},
 	}
 	return b
@@ -44,6 +44,12 @@ func (b *book) outage(fault ledger.Fault, target ledger.Target, begin, end float
 	o := &ledger.Outage{Fault: fault, Target: target, Begin: at(begin), Return: at(end)}
 	b.Outages = append(b.Outages, o)
 	return o
+}
+
+// clock sets the clock of a copy.
+func (b *book) clock(n int, begin, ahead float64) {
+	o := b.outage(ledger.Clock, ledger.Copy, begin, begin)
+	o.Copy, o.Offset = n, at(ahead)
 }
 
 func as(outcome ledger.Outcome) func(*ledger.Op) { return func(op *ledger.Op) { op.Outcome = outcome } }
@@ -487,6 +493,36 @@ var planted = []struct {
 			b.op(ledger.Mint, 111.5, copyOf(n))
 		}
 	}},
+	{"a family ended by a retry at the same copy, 7 s after", checker.FamilyEnded, func(b *book) {
+		b.family("x", 100)
+		b.outage(ledger.Swallow, ledger.Postgres, 102, 103)
+		b.refresh("x", 102, 1, as(ledger.Unavailable), writes)
+		b.refresh("x", 109, 1, as(ledger.Refused))
+		b.op(ledger.Mint, 104)
+		b.op(ledger.Mint, 104, copyOf(1))
+	}},
+	{"the token before, 4 s after the grace at the same copy", checker.TwoLeaves, func(b *book) {
+		b.family("x", 100)
+		b.refresh("x", 102, 1)
+		b.refresh("x", 116.9, 1)
+	}},
+	{"an access token refused 5 s before its end where it was minted", checker.TokenLost, func(b *book) {
+		b.op(ledger.Mint, 100, gets("x", 30))
+		b.op(ledger.Guard, 125, shows("x"), as(ledger.Refused))
+	}},
+	{"the token before, by a clock that is known to be ahead", checker.TwoLeaves, func(b *book) {
+		b.family("x", 100)
+		b.clock(1, 105, 4)
+		b.refresh("x", 102, 1)
+		b.refresh("x", 109, 1, copyOf(1))
+	}},
+	{"an access token good after its end, by a clock that a restart set", checker.TokenUndead, func(b *book) {
+		b.op(ledger.Mint, 100, gets("x", 30))
+		o := b.outage(ledger.Kill, ledger.Copy, 105, 106)
+		o.Copy, o.Offset = 1, 4*time.Second
+		b.op(ledger.Mint, 106.5, copyOf(1))
+		b.op(ledger.Guard, 128, shows("x"), copyOf(1))
+	}},
 }
 
 func TestPlantedViolations(t *testing.T) {
@@ -520,6 +556,7 @@ func TestPlantedViolations(t *testing.T) {
 var harmless = map[string]func(b *book){
 	"a retry after the grace may have": func(b *book) {
 		b.family("x", 100)
+		b.clock(0, 104.5, 5)
 		b.outage(ledger.Swallow, ledger.Postgres, 102, 107)
 		b.refresh("x", 102, 1, as(ledger.Unavailable))
 		b.refresh("x", 107.5, 1, as(ledger.Refused))
@@ -532,8 +569,9 @@ var harmless = map[string]func(b *book){
 			name := string(rune('x' + i))
 			b.family(name, 100)
 			b.refresh(name, 102, 1)
-			b.refresh(name, 114+float64(i), 1, as(outcome))
+			b.refresh(name, 114, 1, as(outcome), copyOf(1))
 		}
+		b.clock(1, 113.5, -5)
 	},
 	"the token before, beside the use of its successor": func(b *book) {
 		b.family("x", 100)
@@ -558,15 +596,18 @@ var harmless = map[string]func(b *book){
 	},
 	"a code that is a minute old": func(b *book) {
 		b.op(ledger.Login, 100, of("x"), gets("code-x", 60))
-		b.op(ledger.Redeem, 156, of("x"), shows("code-x"), as(ledger.Refused))
+		b.op(ledger.Redeem, 156, of("x"), shows("code-x"), as(ledger.Refused), copyOf(1))
+		b.clock(1, 120, 5)
 	},
 	"an access token near its end": func(b *book) {
 		for i, outcome := range []ledger.Outcome{ledger.OK, ledger.Refused} {
 			hash := string(rune('x' + i))
 			b.op(ledger.Mint, 100, gets(hash, 30))
-			b.op(ledger.Guard, 126, shows(hash), as(outcome))
-			b.op(ledger.Guard, 134, shows(hash), as(outcome))
+			b.op(ledger.Guard, 126, shows(hash), as(outcome), copyOf(1))
+			b.op(ledger.Guard, 134, shows(hash), as(outcome), copyOf(1))
 		}
+		b.clock(1, 125.9, 5)
+		b.clock(1, 133.9, -5)
 	},
 	"a revocation whose answer got lost": func(b *book) {
 		b.outage(ledger.Swallow, ledger.Postgres, 100, 102)

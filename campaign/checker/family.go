@@ -66,7 +66,8 @@ func (c *check) codeRefused(f *family) {
 		return
 	}
 	p := f.redeems[0]
-	if len(f.redeems) > 1 && f.redeems[1].Begin < p.End || p.End > f.login.Begin+c.Run.CodeLife-c.slack() {
+	_, most := c.ahead(p, f.login)
+	if len(f.redeems) > 1 && f.redeems[1].Begin < p.End || p.End+most > f.login.Begin+c.Run.CodeLife-rounding {
 		return
 	}
 	c.Checked[TokenLost]++
@@ -74,10 +75,6 @@ func (c *check) codeRefused(f *family) {
 		c.violate(TokenLost, p.End, "code %s of %v refused at %v", p.Sent, f.login.End, p.End).Owned = c.lost(p, f.login)
 	}
 }
-
-// slack is how much earlier or later than it should be a moment can come by the
-// clocks of the copies: they differ by the skew, and tokens count whole seconds.
-func (c *check) slack() time.Duration { return c.Run.Skew + time.Second }
 
 // presented judges a refresh token that somebody sent.
 func (c *check) presented(f *family, p *ledger.Op) {
@@ -100,29 +97,41 @@ func (c *check) presented(f *family, p *ledger.Op) {
 }
 
 // replaced returns the answer after which p was an old token beyond doubt; nil
-// where there is none. The one before is good within the grace, by clocks that
-// may differ by the skew. That grace counts from the rotation, which came before
-// the end of the first answer that had the successor, and does not slide. Any
-// older one is reuse at once.
+// where there is none. The one before is good within the grace, by the clocks of
+// the copies. That grace counts from the rotation, which came before the end of
+// the first answer that had the successor, and does not slide. Any older one is
+// reuse at once.
 func (c *check) replaced(f *family, p *ledger.Op) *ledger.Op {
-	return first(f.refreshes, func(q *ledger.Op) bool { return c.makesOld(q, p) })
+	return first(f.refreshes, func(q *ledger.Op) bool { return c.makesOld(f, q, p) })
 }
 
 // makesOld says whether p was an old token after the answer q.
-func (c *check) makesOld(q, p *ledger.Op) bool {
+func (c *check) makesOld(f *family, q, p *ledger.Op) bool {
 	switch {
-	case !granted(q):
+	case !granted(q) || q.End >= p.Begin:
 		return false
 	case q.Gen == p.Gen:
-		return q.End+c.Run.Grace+c.Run.Skew < p.Begin
+		return c.rotated(f, q, p)+c.Run.Grace < p.Begin
 	}
-	return q.Gen > p.Gen && q.End < p.Begin
+	return q.Gen > p.Gen
+}
+
+// rotated is when at the latest the rotation was, of which q is an answer, by the
+// clock of p: a request whose answer got lost may have made it.
+func (c *check) rotated(f *family, q, p *ledger.Op) (latest time.Duration) {
+	for _, r := range f.refreshes {
+		if r.Gen == q.Gen && r.Begin <= q.End && mayHaveWritten(r) {
+			least, _ := c.ahead(p, r)
+			latest = max(latest, min(q.End, decided(r))-least)
+		}
+	}
+	return latest
 }
 
 // replacements are all answers of which each by itself makes p an old token.
 func (c *check) replacements(f *family, p *ledger.Op) (all []*ledger.Op) {
 	for _, q := range f.refreshes {
-		if c.makesOld(q, p) {
+		if c.makesOld(f, q, p) {
 			all = append(all, q)
 		}
 	}
@@ -137,8 +146,11 @@ func (c *check) withinGrace(f *family, p *ledger.Op) bool {
 		if q == p || !mayHaveWritten(q) || q.Begin >= decided(p) {
 			continue
 		}
-		if q.Gen > p.Gen || q.Gen == p.Gen && decided(p) > q.Begin+c.Run.Grace-c.Run.Skew {
+		if q.Gen > p.Gen {
 			return false
+		}
+		if _, most := c.ahead(p, q); q.Gen == p.Gen && decided(p) > q.Begin+c.Run.Grace-most-time.Millisecond {
+			return false // times of rotations count milliseconds
 		}
 	}
 	return true

@@ -39,6 +39,10 @@ func (c *check) token(t *token) {
 	}
 }
 
+// rounding is how much earlier or later a token may end, since it counts whole
+// seconds.
+const rounding = time.Second
+
 // use says which promise a use puts to the test, none where there is doubt, and
 // whether it was kept. revoking is when something may have ended the token,
 // revoked the answer that says so.
@@ -47,12 +51,13 @@ func (c *check) use(t *token, u *ledger.Op, revoking time.Duration, revoked *led
 	if !good && u.Outcome != ledger.Refused {
 		return "", true
 	}
+	least, most := c.ahead(u, t.born)
 	switch {
-	case u.Begin > t.born.End+t.born.Life+c.slack():
+	case u.Begin+least > t.born.End+t.born.Life+rounding:
 		return TokenUndead, !good
 	case revoked != nil && u.Begin > revoked.End:
 		return RevocationUndone, !good
-	case u.End < revoking && u.End < t.born.Begin+t.born.Life-c.slack():
+	case u.End < revoking && u.End+most < t.born.Begin+t.born.Life-rounding:
 		return TokenLost, good
 	}
 	return "", true

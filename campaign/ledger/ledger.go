@@ -107,9 +107,12 @@ type Outage struct {
 	Return time.Duration `json:"return"`
 	// InFlight are the requests that the target was at work on when the fault came:
 	// those that a server had not answered, or a copy.
-	InFlight int    `json:"in_flight,omitempty"`
-	Exit     int    `json:"exit,omitempty"`   // status of a copy that was asked to end
-	Detail   string `json:"detail,omitempty"` // what was done in figures
+	InFlight int `json:"in_flight,omitempty"`
+	Exit     int `json:"exit,omitempty"` // status of a copy that was asked to end
+	// Offset is how far a copy's clock is ahead from then on: of Clock, and of what
+	// starts a copy anew.
+	Offset time.Duration `json:"offset,omitempty"`
+	Detail string        `json:"detail,omitempty"` // what was done in figures
 }
 
 // A Limit is what a client may do: Burst at once and PerSecond more.
@@ -124,7 +127,6 @@ type Run struct {
 	Copies   int              `json:"copies"`
 	Seed     uint64           `json:"seed"`
 	Grace    time.Duration    `json:"grace"`     // of refresh tokens
-	Skew     time.Duration    `json:"skew"`      // between any two clocks of the copies, at most
 	CodeLife time.Duration    `json:"code_life"` // of codes
 	Recovery time.Duration    `json:"recovery"`  // within which the first request succeeds again
 	Limits   map[string]Limit `json:"limits"`    // of clients that run into theirs

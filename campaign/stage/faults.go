@@ -76,6 +76,9 @@ func toServer(ctx context.Context, server *testservers.Server, f *schedule.Fault
 }
 
 func (s *Stage) toCopy(ctx context.Context, c *Copy, f *schedule.Fault, o *ledger.Outage) error {
+	if f.Kind != ledger.Stop {
+		o.Offset = f.Offset
+	}
 	switch f.Kind {
 	case ledger.Clock:
 		o.Detail = f.Offset.Round(time.Millisecond).String()
