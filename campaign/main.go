@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tokenbooth/tokenbooth/campaign/checker"
 	"github.com/tokenbooth/tokenbooth/campaign/ledger"
 	"github.com/tokenbooth/tokenbooth/campaign/stage"
 	"github.com/tokenbooth/tokenbooth/examples/durable/server"
@@ -191,6 +192,12 @@ func (r *result) complain(stderr io.Writer) (failed bool) {
 		fmt.Fprintf(stderr, "%s: %d kills of %s with requests in flight\n", r.state, kills, target)
 		if kills < r.wantKills {
 			fmt.Fprintf(stderr, "TOO FEW: want %d\n", r.wantKills)
+			failed = true
+		}
+	}
+	for _, p := range checker.Promises {
+		if r.wantKills > 0 && r.checked.Checked[p] == 0 {
+			fmt.Fprintf(stderr, "%s: NOTHING PUT TO THE TEST that %s\n", r.state, p)
 			failed = true
 		}
 	}

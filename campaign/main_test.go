@@ -166,7 +166,8 @@ func TestTable(t *testing.T) {
 	}
 	var log bytes.Buffer
 	if !r.complain(&log) || strings.Count(log.String(), "VIOLATION") != 1 || strings.Count(log.String(), "owned up to") != 1 ||
-		!strings.Contains(log.String(), "19 kills of Redis") || !strings.Contains(log.String(), "TOO FEW") {
+		!strings.Contains(log.String(), "19 kills of Redis") || !strings.Contains(log.String(), "TOO FEW") ||
+		strings.Count(log.String(), "NOTHING PUT TO THE TEST") != len(checker.Promises)-1 {
 		t.Error(log.String())
 	}
 }

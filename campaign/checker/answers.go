@@ -9,7 +9,9 @@ import (
 // answers holds every answer against the faults of its time.
 func (c *check) answers() {
 	for _, op := range c.Ops {
-		c.Checked[OnlyUnavailable]++
+		if c.excused(op, meets) {
+			c.Checked[OnlyUnavailable]++
+		}
 		_, limited := c.Run.Limits[op.Client]
 		switch {
 		case op.Outcome == ledger.Unavailable && op.End-op.Begin > longest && !c.excused(op, stands),
@@ -17,13 +19,17 @@ func (c *check) answers() {
 			op.Outcome == ledger.Refused && neverRefused(op):
 			c.violate(OnlyUnavailable, op.End, "%s at copy %d, %v to %v: %s %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Status, op.Note)
 		}
-		c.Checked[NeedlessRefusal]++
-		if op.Outcome == ledger.Unavailable && !c.excused(op, c.mayFail) {
-			c.violate(NeedlessRefusal, op.End, "%s at copy %d, %v to %v: %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Status, op.Note)
+		if !c.excused(op, c.mayFail) {
+			c.Checked[NeedlessRefusal]++
+			if op.Outcome == ledger.Unavailable {
+				c.violate(NeedlessRefusal, op.End, "%s at copy %d, %v to %v: %d %s", op.Kind, op.Copy, op.Begin, op.End, op.Status, op.Note)
+			}
 		}
-		c.Checked[NeedlessBreak]++
-		if (op.Outcome == ledger.Broken || op.Outcome == ledger.Truncated || op.Again) && !c.excused(op, breaks) {
-			c.violate(NeedlessBreak, op.End, "%s at copy %d, %v to %v: %s %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Note)
+		if !c.excused(op, breaks) {
+			c.Checked[NeedlessBreak]++
+			if op.Outcome == ledger.Broken || op.Outcome == ledger.Truncated || op.Again {
+				c.violate(NeedlessBreak, op.End, "%s at copy %d, %v to %v: %s %s", op.Kind, op.Copy, op.Begin, op.End, op.Outcome, op.Note)
+			}
 		}
 	}
 }
@@ -37,6 +43,11 @@ func stands(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
 	return o.Target == ledger.Machine || o.Target == ledger.Copy && o.Copy == op.Copy && o.Fault == ledger.Stop, 0
 }
 
+// meets says whether a request came in an outage.
+func meets(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
+	return o.Fault != ledger.Clock && (o.Target != ledger.Copy || o.Copy == op.Copy), 0
+}
+
 // neverRefused are requests with credentials that are always good. What becomes of
 // a token is another matter.
 func neverRefused(op *ledger.Op) bool {
@@ -46,7 +57,7 @@ func neverRefused(op *ledger.Op) bool {
 // excused says whether one of the outages may be why op failed. An outage is over
 // when its target is back and the time that recovery may take has passed.
 func (c *check) excused(op *ledger.Op, may func(*ledger.Outage, *ledger.Op) (bool, time.Duration)) bool {
-	for _, o := range c.Outages {
+	for _, o := range c.Outages[c.reaching(op.Begin):] {
 		if o.Begin > op.End {
 			return false
 		}
@@ -82,9 +93,14 @@ func breaks(o *ledger.Outage, op *ledger.Op) (bool, time.Duration) {
 	return o.Fault == ledger.Kill || o.Fault == ledger.Term && op.Outcome != ledger.Truncated, 0
 }
 
+// beganBefore is how long before SIGTERM a request must have begun for the copy to
+// be at work on it beyond doubt.
+const beganBefore = 100 * time.Millisecond
+
 // drains: a copy that is asked to end answers first what it is working on. That is
-// known beyond doubt of a request whose body it had asked for. A connection that
-// it had not read from may be closed, and an answer that began always ends.
+// known beyond doubt of a request whose body it had asked for, or which it had for a
+// while. A connection that it had not read from may be closed, and an answer that
+// began always ends.
 func (c *check) drains() {
 	for _, o := range c.Outages {
 		if o.Fault != ledger.Term {
@@ -93,12 +109,16 @@ func (c *check) drains() {
 		if o.Exit != 0 {
 			c.violate(DrainTruncates, o.Begin, "copy %d ended with status %d", o.Copy, o.Exit)
 		}
-		for _, op := range c.Ops {
-			if op.Copy != o.Copy || op.Entered == 0 || op.Entered >= o.Begin || op.End <= o.Begin {
+		for _, op := range c.Ops[c.from(o.Begin):] {
+			if op.Begin >= o.Begin {
+				break
+			}
+			atWork := op.Begin <= o.Begin-beganBefore || op.Entered > 0 && op.Entered < o.Begin
+			if op.Copy != o.Copy || op.End <= o.Begin || !atWork {
 				continue
 			}
 			c.Checked[DrainTruncates]++
-			if op.Outcome == ledger.Broken || op.Outcome == ledger.Late {
+			if op.Outcome == ledger.Broken || op.Outcome == ledger.Late || op.Again {
 				c.violate(DrainTruncates, op.End, "copy %d at %v: %s of %v: %s %s", o.Copy, o.Begin, op.Kind, op.Begin, op.Outcome, op.Note)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/campaign/ledger"
@@ -97,6 +98,8 @@ type check struct {
 	Result
 	slowest []time.Duration // recovery of each outage
 	steps   map[int][]*ledger.Outage
+	// The longest of all, so that a search needs to go back no further.
+	longestOp, longestOutage time.Duration
 }
 
 // Check returns what the ledger shows.
@@ -107,6 +110,12 @@ func Check(l *ledger.Ledger) *Result {
 	c := &check{Ledger: &sorted, slowest: make([]time.Duration, len(l.Outages))}
 	c.Checked = map[Promise]int{}
 	c.steps = c.clocks()
+	for _, op := range c.Ops {
+		c.longestOp = max(c.longestOp, op.End-op.Begin)
+	}
+	for _, o := range c.Outages {
+		c.longestOutage = max(c.longestOutage, o.Return-o.Begin)
+	}
 	x := c.index()
 	for _, f := range x.families {
 		c.family(f)
@@ -121,6 +130,18 @@ func Check(l *ledger.Ledger) *Result {
 	slices.SortStableFunc(c.Violations, func(a, b Violation) int { return cmp.Compare(a.At, b.At) })
 	c.Faults = c.count()
 	return &c.Result
+}
+
+// from returns the index of the first request that can have ended at that time or
+// later.
+func (c *check) from(at time.Duration) int {
+	return sort.Search(len(c.Ops), func(i int) bool { return c.Ops[i].Begin+c.longestOp >= at })
+}
+
+// reaching returns the index of the first outage that can excuse something at that
+// time or later.
+func (c *check) reaching(at time.Duration) int {
+	return sort.Search(len(c.Outages), func(i int) bool { return c.Outages[i].Begin+c.longestOutage+c.Run.Recovery >= at })
 }
 
 func (c *check) violate(p Promise, at time.Duration, format string, args ...any) *Violation {

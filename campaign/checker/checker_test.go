@@ -523,6 +523,11 @@ var planted = []struct {
 		b.op(ledger.Mint, 106.5, copyOf(1))
 		b.op(ledger.Guard, 128, shows("x"), copyOf(1))
 	}},
+	{"a request at work 300 ms before SIGTERM is dropped", checker.DrainTruncates, func(b *book) {
+		b.outage(ledger.Term, ledger.Copy, 100, 101)
+		b.op(ledger.Refresh, 99.7, of("y"), gen(1), as(ledger.Broken), lasting(500*ms))
+		b.op(ledger.Mint, 101.5)
+	}},
 }
 
 func TestPlantedViolations(t *testing.T) {

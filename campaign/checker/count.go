@@ -1,7 +1,7 @@
 package checker
 
 import (
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/campaign/ledger"
@@ -89,10 +89,10 @@ func (c *check) meetings() [][]*ledger.Op {
 	all := make([][]*ledger.Op, len(c.Outages))
 	for i, o := range c.Outages {
 		until := o.Return + c.Run.Recovery
-		if after := slices.IndexFunc(c.Outages, func(next *ledger.Outage) bool { return next.Begin > o.Return }); after >= 0 {
+		if after := sort.Search(len(c.Outages), func(i int) bool { return c.Outages[i].Begin > o.Return }); after < len(c.Outages) {
 			until = min(until, c.Outages[after].Begin)
 		}
-		for _, op := range c.Ops {
+		for _, op := range c.Ops[c.from(o.Begin):] {
 			if op.Begin > until {
 				break
 			}

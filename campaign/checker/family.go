@@ -40,7 +40,9 @@ func (c *check) redeemed(f *family) {
 	if winner == nil {
 		return
 	}
-	c.Checked[CodeTwice]++
+	if len(f.redeems) > 1 {
+		c.Checked[CodeTwice]++
+	}
 	for _, r := range f.redeems {
 		switch {
 		case r == winner:
@@ -78,10 +80,10 @@ func (c *check) codeRefused(f *family) {
 
 // presented judges a refresh token that somebody sent.
 func (c *check) presented(f *family, p *ledger.Op) {
-	c.Checked[TwoLeaves]++
 	switch replaced := c.replaced(f, p); {
 	case replaced != nil:
 		// The token was an old one when the request began: reuse.
+		c.Checked[TwoLeaves]++
 		f.disturb(p)
 		switch p.Outcome {
 		case ledger.OK:

@@ -23,7 +23,9 @@ func (c *check) recoveries() {
 			took, tried, over := c.recovery(o, n, ends)
 			switch {
 			case took >= 0:
-				c.Checked[SlowRecovery]++
+				if !over {
+					c.Checked[SlowRecovery]++
+				}
 				c.slowest[i] = max(c.slowest[i], took)
 			case tried && !over:
 				c.Checked[SlowRecovery]++

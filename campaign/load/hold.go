@@ -20,13 +20,14 @@ func (l *Load) Hold(copyNumber, n int) (release func()) {
 	var all sync.WaitGroup
 	for i := range n {
 		a := l.actor("held", 1000+i, net.IPv4(127, 0, 2, byte(i+1)))
-		op := &ledger.Op{Kind: ledger.Mint, Copy: copyNumber, Client: machine.ID}
+		s := systems[i%2] // whose tokens are JWTs, or kept in the State
+		op := &ledger.Op{Kind: ledger.Mint, Copy: copyNumber, Client: machine.ID, Writes: s.opaque}
 		form := machine.credentials(url.Values{"grant_type": {"client_credentials"}}).Encode()
 		body := &heldBody{asked: asked, open: open, rest: strings.NewReader(form)}
 		all.Go(func() {
 			defer a.http.CloseIdleConnections()
 			var got tokens
-			a.send(op, "POST", systems[0].issues, body, http.Header{"Expect": {"100-continue"}}, got.read(op, l.TokenLife))
+			a.send(op, "POST", s.issues, body, http.Header{"Expect": {"100-continue"}}, got.read(op, l.TokenLife))
 		})
 	}
 	timeout := time.After(time.Second)
