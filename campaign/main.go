@@ -195,6 +195,10 @@ func (r *result) complain(stderr io.Writer) (failed bool) {
 			failed = true
 		}
 	}
+	if r.wantKills > 0 && r.checked.Calm == 0 {
+		fmt.Fprintf(stderr, "%s: NO TIME when the limits were shared beyond doubt\n", r.state)
+		failed = true
+	}
 	for _, p := range checker.Promises {
 		if r.wantKills > 0 && r.checked.Checked[p] == 0 {
 			fmt.Fprintf(stderr, "%s: NOTHING PUT TO THE TEST that %s\n", r.state, p)

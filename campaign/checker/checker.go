@@ -60,7 +60,9 @@ type Result struct {
 	// Retried are refresh tokens that were presented again after an answer got
 	// lost, within the grace.
 	Retried int
-	Faults  []FaultCount
+	// Calm is for how long the limits were shared beyond doubt, all copies together.
+	Calm   time.Duration
+	Faults []FaultCount
 }
 
 // Failures are the violations that nothing owns up to.

@@ -528,6 +528,14 @@ var planted = []struct {
 		b.op(ledger.Refresh, 99.7, of("y"), gen(1), as(ledger.Broken), lasting(500*ms))
 		b.op(ledger.Mint, 101.5)
 	}},
+	{"more than the limit at one copy, when another is slow to answer somebody else", checker.OverLimit, func(b *book) {
+		for s := range 20 { // one slow answer a second, of another client at another copy
+			b.op(ledger.Guard, 100+float64(s), copyOf(1), lasting(80*ms))
+			for i := range 5 {
+				b.op(ledger.Mint, 100.1+float64(s)+0.1*float64(i), client("slow"))
+			}
+		}
+	}},
 }
 
 func TestPlantedViolations(t *testing.T) {

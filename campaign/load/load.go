@@ -123,7 +123,7 @@ var cast = []struct {
 	{"machine", 8, (*actor).machine, false},
 	{"visitor", 12, (*actor).visitor, false},
 	{"revoker", 4, (*actor).revoker, false},
-	{"hasty", 6, (*actor).hasty, false},
+	{"hasty", 10, (*actor).hasty, false},
 	{"owner", 20, (*actor).owner, true},
 	{"victim", 16, (*actor).victim, true},
 	{"double", 6, (*actor).double, true},
