@@ -215,11 +215,26 @@ func (p *player) fault(ctx context.Context, f *schedule.Fault) error {
 		return err
 	}
 	o.Return = p.book.Now()
+	if f.Target == ledger.Redis {
+		o.Shared = p.awaitDecision(ctx)
+	}
 	p.book.Outage(o)
 	if o.Detail != "" {
 		fmt.Fprintf(p.stderr, "%s: %s of %s: %s\n", p.state, f.Kind, f.Target, o.Detail)
 	}
 	return nil
+}
+
+// awaitDecision returns when Redis has decided about a limit, which shows that the
+// copies use it again; 0 when it does not do so for longer than recovery may take.
+func (p *player) awaitDecision(ctx context.Context) time.Duration {
+	before := p.stage.Decisions()
+	for until := p.book.Now() + recovery + time.Second; p.book.Now() < until && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if p.stage.Decisions() > before {
+			return p.book.Now()
+		}
+	}
+	return 0
 }
 
 // awaitFlight returns as soon as the target is at work on requests, and on how many;

@@ -42,6 +42,9 @@ func (b *book) op(kind ledger.Kind, begin float64, change ...func(*ledger.Op)) *
 
 func (b *book) outage(fault ledger.Fault, target ledger.Target, begin, end float64) *ledger.Outage {
 	o := &ledger.Outage{Fault: fault, Target: target, Begin: at(begin), Return: at(end)}
+	if target == ledger.Redis {
+		o.Shared = o.Return + 10*ms
+	}
 	b.Outages = append(b.Outages, o)
 	return o
 }
@@ -534,6 +537,12 @@ var planted = []struct {
 			for i := range 5 {
 				b.op(ledger.Mint, 100.1+float64(s)+0.1*float64(i), client("slow"))
 			}
+		}
+	}},
+	{"copies that limit alone for ever, though Redis is back", checker.SlowRecovery, func(b *book) {
+		b.outage(ledger.Kill, ledger.Redis, 100, 101).Shared = 0
+		for i := range 60 { // each copy its half, for a minute
+			b.op(ledger.Mint, 101.1+float64(i), client("slow"), copyOf(i%2))
 		}
 	}},
 }

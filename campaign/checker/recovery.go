@@ -16,6 +16,10 @@ func (c *check) recoveries() {
 		if o.Fault == ledger.Clock || o.Fault == ledger.Stall {
 			continue
 		}
+		if o.Target == ledger.Redis && c.Run.State != "redis" {
+			c.slowest[i] = c.reunited(o, ends)
+			continue
+		}
 		for n := range c.Run.Copies {
 			if o.Target == ledger.Copy && o.Copy != n {
 				continue
@@ -33,6 +37,28 @@ func (c *check) recoveries() {
 			}
 		}
 	}
+}
+
+// reunited: where Redis has the limits alone nothing that is granted proves that it
+// is back, since copies grant without it. That it decides does. It returns how long
+// after the return that was, 0 when it was not.
+func (c *check) reunited(o *ledger.Outage, ends []*ledger.Op) time.Duration {
+	until := o.Return + c.Run.Recovery
+	over := len(ends) == 0 || ends[len(ends)-1].End < until
+	for _, other := range c.Outages {
+		over = over || other != o && other.Fault != ledger.Clock && other.Begin < until && other.Return > o.Return
+	}
+	inTime := o.Shared > 0 && o.Shared <= until
+	if !over {
+		c.Checked[SlowRecovery]++
+		if !inTime {
+			c.violate(SlowRecovery, o.Return, "%s of %s: no limit shared from %v to %v", o.Fault, o.Target, o.Return, until)
+		}
+	}
+	if !inTime {
+		return 0
+	}
+	return o.Shared - o.Return
 }
 
 // recovery returns how long after the return copy n granted a request, or -1. over

@@ -109,6 +109,9 @@ type Outage struct {
 	// those that a server had not answered, or a copy.
 	InFlight int `json:"in_flight,omitempty"`
 	Exit     int `json:"exit,omitempty"` // status of a copy that was asked to end
+	// Shared is when after the return of Redis it was seen to decide about a limit; 0
+	// when it was not.
+	Shared time.Duration `json:"shared,omitempty"`
 	// Offset is how far a copy's clock is ahead from then on: of Clock, and of what
 	// starts a copy anew.
 	Offset time.Duration `json:"offset,omitempty"`

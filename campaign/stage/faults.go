@@ -55,6 +55,9 @@ func (s *Stage) proxy(t ledger.Target) *proxy {
 // Busy is how many connections of the copies wait for a reply of PostgreSQL or Redis.
 func (s *Stage) Busy(t ledger.Target) int { return s.proxy(t).busy() }
 
+// Decisions is how often Redis has decided about a limit.
+func (s *Stage) Decisions() int { return int(s.redisProxy.decisions.Load()) }
+
 func hold(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -25,6 +25,7 @@ type proxy struct {
 
 	every     atomic.Int64 // of so many replies that matter one is lost; none when 0
 	matter    atomic.Int64
+	decisions atomic.Int64 // replies of the limiter
 	pending   atomic.Int64 // links whose server owes a reply
 	swallowed atomic.Int64
 }
@@ -52,6 +53,11 @@ func postgresRead(reply []byte) bool { return bytes.Contains(reply, []byte("SELE
 // State, 16 bytes that of the limiter where it admits (take.lua; a refusal has 24).
 func redisWrote(reply []byte) bool {
 	return bytes.HasPrefix(reply, []byte(":1\r\n")) || bytes.HasPrefix(reply, []byte("$16\r\n"))
+}
+
+// redisDecided knows what the limiter answers, whether it admits or not.
+func redisDecided(reply []byte) bool {
+	return bytes.HasPrefix(reply, []byte("$16\r\n")) || bytes.HasPrefix(reply, []byte("$24\r\n"))
 }
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }
@@ -133,7 +139,13 @@ func (p *proxy) serve(client net.Conn) {
 		p.copy(l, server, client, func([]byte) bool { p.owes(l, true); return true })
 	})
 	both.Go(func() {
-		p.copy(l, client, server, func(reply []byte) bool { p.owes(l, false); return p.delivers(reply) })
+		p.copy(l, client, server, func(reply []byte) bool {
+			p.owes(l, false)
+			if redisDecided(reply) {
+				p.decisions.Add(1)
+			}
+			return p.delivers(reply)
+		})
 	})
 	both.Wait()
 	p.owes(l, false)

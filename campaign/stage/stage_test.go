@@ -197,6 +197,14 @@ func TestWrites(t *testing.T) {
 	}
 }
 
+func TestDecisions(t *testing.T) {
+	for reply, want := range map[string]bool{"$16\r\n": true, "$24\r\n": true, "$25\r\n": false, ":1\r\n": false, "$-1\r\n": false} {
+		if redisDecided([]byte(reply)) != want {
+			t.Errorf("%q", reply)
+		}
+	}
+}
+
 func TestClock(t *testing.T) {
 	var c Clock
 	c.Follow(strings.NewReader("nonsense\n-3600000000000\n"))
