@@ -16,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -90,6 +91,10 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 		err = errors.New("-minutes: want more than 0 and at most 1440")
 	case !(o.rate >= 1 && o.rate <= 10_000):
 		err = errors.New("-rate: want 1 to 10000")
+	case o.minutes*60*o.rate > mostRequests:
+		err = fmt.Errorf("-minutes and -rate: want at most %d requests, which are checked in memory", int(mostRequests))
+	default:
+		err = checkEmpty(o.dir)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -99,6 +104,26 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 		o.seed = rand.Uint64() >> 32 //nolint:gosec // no secret
 	}
 	return o, nil
+}
+
+// mostRequests are those of one State.
+const mostRequests = 2e6
+
+// checkEmpty refuses a directory with something in it, which may be another run's.
+func checkEmpty(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("-dir: %w", err)
+	case len(entries) > 0:
+		return fmt.Errorf("-dir: %s is not empty", dir)
+	}
+	return nil
 }
 
 func (o *options) length() time.Duration { return time.Duration(o.minutes * float64(time.Minute)) }

@@ -121,12 +121,19 @@ func alive(t *testing.T, path string) bool {
 }
 
 func TestFlags(t *testing.T) {
+	full := t.TempDir()
+	if err := os.WriteFile(filepath.Join(full, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{
 		{"-minutes", "0"},
 		{"-minutes", "-1"},
 		{"-minutes", "NaN"},
 		{"-minutes", "2000"},
 		{"-state", "disk"},
+		{"-minutes", "200"},
+		{"-dir", full},
+		{"-dir", filepath.Join(full, "file")},
 		{"-rate", "0"},
 		{"-rate", "1e9"},
 		{"-seed", "x"},

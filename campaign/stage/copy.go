@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tokenbooth/tokenbooth/internal/testservers"
 )
 
 const (
@@ -75,6 +77,10 @@ func (c *Copy) start(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	unguard, err := testservers.Guard(cmd.Process.Pid)
+	if err != nil {
+		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	}
 	listens, exited := make(chan struct{}), make(chan struct{})
 	go func() {
 		lines := bufio.NewScanner(out)
@@ -86,6 +92,7 @@ func (c *Copy) start(ctx context.Context) error {
 		}
 		_, _ = io.Copy(io.Discard, out)
 		_ = cmd.Wait()
+		_ = unguard()
 		close(exited)
 	}()
 	c.cmd, c.clock, c.exited = cmd, clock, exited

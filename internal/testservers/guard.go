@@ -1,6 +1,7 @@
 package testservers
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -45,4 +46,17 @@ func (g *guard) end() error {
 	_ = g.watch()
 	_ = g.pipe.Close()
 	return g.shell.Wait()
+}
+
+// Guard ends a process that the caller has started, even one that stands still, when
+// we are gone without a word. end is to be called when the process has ended.
+func Guard(pid int) (end func() error, err error) {
+	g, err := newGuard()
+	if err != nil {
+		return nil, err
+	}
+	if err := g.watch(pid); err != nil {
+		return nil, errors.Join(err, g.end())
+	}
+	return g.end, nil
 }
