@@ -545,6 +545,17 @@ var planted = []struct {
 			b.op(ledger.Mint, 101.1+float64(i), client("slow"), copyOf(i%2))
 		}
 	}},
+	{"a request that the transport had to send twice", checker.NeedlessBreak, func(b *book) {
+		b.op(ledger.Guard, 100, func(op *ledger.Op) { op.Again = true })
+	}},
+	{"a request that a draining copy dropped and the transport sent again", checker.DrainTruncates, func(b *book) {
+		b.outage(ledger.Term, ledger.Copy, 100, 101)
+		b.op(ledger.Guard, 99.8, lasting(1500*ms), func(op *ledger.Op) { op.Again = true })
+		b.op(ledger.Mint, 101.5)
+	}},
+	{"a limit shared too late after Redis is back", checker.SlowRecovery, func(b *book) {
+		b.outage(ledger.Kill, ledger.Redis, 100, 101).Shared = at(103.1)
+	}},
 }
 
 func TestPlantedViolations(t *testing.T) {
@@ -640,6 +651,17 @@ var harmless = map[string]func(b *book){
 			b.op(ledger.Guard, 103, shows(hash), as(outcome))
 			b.op(ledger.Guard, 103, shows(hash), as(outcome), copyOf(1))
 		}
+	},
+	"more than the limit at a copy that is slow to answer and shares nothing": func(b *book) {
+		b.op(ledger.Guard, 100, copyOf(1), lasting(80*ms))
+		for i := range 5 {
+			b.op(ledger.Mint, 100.1+0.02*float64(i), client("slow"), copyOf(i/3))
+		}
+	},
+	"a guarded request sent again when its copy was killed": func(b *book) {
+		b.outage(ledger.Kill, ledger.Copy, 100, 101)
+		b.op(ledger.Guard, 99.9, lasting(1200*ms), func(op *ledger.Op) { op.Again = true })
+		b.op(ledger.Mint, 101.5)
 	},
 	"a request beside a revocation": func(b *book) {
 		for i, outcome := range []ledger.Outcome{ledger.OK, ledger.Refused} {

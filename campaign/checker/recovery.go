@@ -21,22 +21,23 @@ func (c *check) recoveries() {
 			continue
 		}
 		for n := range c.Run.Copies {
-			if o.Target == ledger.Copy && o.Copy != n {
-				continue
-			}
-			took, tried, over := c.recovery(o, n, ends)
-			switch {
-			case took >= 0:
-				if !over {
-					c.Checked[SlowRecovery]++
-				}
-				c.slowest[i] = max(c.slowest[i], took)
-			case tried && !over:
-				c.Checked[SlowRecovery]++
-				c.violate(SlowRecovery, o.Return, "copy %d after %s of %s: nothing granted from %v to %v", n, o.Fault, o.Target, o.Return, o.Return+c.Run.Recovery)
+			if o.Target != ledger.Copy || o.Copy == n {
+				c.slowest[i] = max(c.slowest[i], c.recovered(o, n, ends))
 			}
 		}
 	}
+}
+
+// recovered judges one copy, and returns how long it took; 0 where that is not known.
+func (c *check) recovered(o *ledger.Outage, n int, ends []*ledger.Op) time.Duration {
+	took, tried, over := c.recovery(o, n, ends)
+	if tried && !over {
+		c.Checked[SlowRecovery]++
+		if took < 0 {
+			c.violate(SlowRecovery, o.Return, "copy %d after %s of %s: nothing granted from %v to %v", n, o.Fault, o.Target, o.Return, o.Return+c.Run.Recovery)
+		}
+	}
+	return max(took, 0)
 }
 
 // reunited: where Redis has the limits alone nothing that is granted proves that it

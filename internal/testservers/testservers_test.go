@@ -263,7 +263,8 @@ func TestServersEndWithAKilledProcess(t *testing.T) {
 	mustDo(t, "the servers", awaitGone(pids))
 }
 
-// beKilled starts two servers of each kind, one of which stands still.
+// beKilled starts two servers of each kind, one of which stands still, and a process
+// of another kind.
 func beKilled(t *testing.T, dir string) {
 	for name, k := range kinds {
 		for _, still := range []bool{false, true} {
@@ -280,6 +281,12 @@ func beKilled(t *testing.T, dir string) {
 			}
 		}
 	}
+	other := exec.Command("sleep", "60") // none of ours, which stands still
+	mustDo(t, "Start", other.Start())
+	_, err := Guard(other.Process.Pid)
+	mustDo(t, "Guard", err)
+	send(sigPause, other.Process.Pid)
+	fmt.Printf("pid %d\n", other.Process.Pid)
 	fmt.Println("ready")
 	time.Sleep(patience)
 }
