@@ -101,6 +101,7 @@ func calm() *book {
 	b.family("owner", 1)
 	b.outage(ledger.Kill, ledger.Postgres, 5, 6)
 	b.refresh("owner", 4.9, 1, as(ledger.Unavailable), lasting(200*ms))
+	b.refresh("owner", 5.5, 1, as(ledger.Unavailable))
 	b.refresh("owner", 6.1, 1, copyOf(1))
 	b.refresh("owner", 9, 2)
 	b.op(ledger.Guard, 9.5, of("owner"), shows("at-owner"))
@@ -795,7 +796,7 @@ func TestFaultCounts(t *testing.T) {
 			got[f.Target] = f
 		}
 	}
-	if f := got[ledger.Postgres]; f.Counted() != 1 || f.InFlight != 3 || f.Requests != 2 || f.Unavailable != 1 || f.Broken+f.Failed+f.Violations != 0 || f.Recovery != 110*ms {
+	if f := got[ledger.Postgres]; f.Counted() != 1 || f.InFlight != 3 || f.Requests != 3 || f.Unavailable != 2 || f.Broken+f.Failed+f.Violations != 0 || f.Recovery != 110*ms {
 		t.Errorf("%+v", f)
 	}
 	if f := got[ledger.Copy]; f.Times != 2 || f.Idle != 2 || f.Requests != 4 || f.Broken != 1 || f.Failed != 1 || f.Violations != 1 || f.Recovery != 510*ms {

@@ -177,6 +177,7 @@ func (c *check) forks(f *family) {
 // ended it on purpose.
 func (c *check) endedByFaults(f *family) {
 	judged := false
+	again := map[uint64]bool{} // generations that were sent again
 	for _, p := range f.refreshes {
 		if f.disturbed < decided(p) || !c.withinGrace(f, p) {
 			if p.Outcome == ledger.Refused && f.late(p) && c.replaced(f, p) == nil {
@@ -186,13 +187,14 @@ func (c *check) endedByFaults(f *family) {
 		}
 		judged = true
 		if f.retries(p) {
-			c.Retried++
+			again[p.Gen] = true
 		}
 		if p.Outcome == ledger.Refused {
 			c.violate(FamilyEnded, p.End, "family %s: generation %d refused at %v", f.name, p.Gen, p.End).Owned = c.lost(p, c.writes(f, p.Begin)...)
 			break
 		}
 	}
+	c.Retried += len(again)
 	if judged {
 		c.Checked[FamilyEnded]++
 	}
