@@ -105,21 +105,32 @@ func (l *load) fill(strangers, tokens int) error {
 					l.complain(fmt.Errorf("a stranger: status %d", got.Code))
 				}
 			}
-			for range tokens / workers {
-				l.remember()
-			}
+			l.remember(tokens / workers)
 		})
 	}
 	all.Wait()
 	return l.wrong()
 }
 
-func (l *load) remember() {
-	a := answer{body: l.direct("/jwt/token", "", machineForm(l.secret, "grant_type", "client_credentials", "scope", "read")).Body.String()}
-	for _, path := range []string{"/jwt/resource", "/remote/resource"} {
-		if got := l.direct(path, a.member("access_token"), ""); got.Code != http.StatusNoContent {
-			l.complain(fmt.Errorf("%s: status %d", path, got.Code))
+// remember shows the guards as many tokens of a person, which are the longest that
+// they will see.
+func (l *load) remember(tokens int) {
+	p, redeem := &play{load: l}, ""
+	for redeem == "" && p.err == nil {
+		redeem = p.allow("/jwt", newUser())
+	}
+	if p.err != nil {
+		l.complain(p.err)
+		return
+	}
+	for range tokens {
+		a := answer{body: l.direct("/jwt/token", "", redeem).Body.String()}
+		for _, path := range []string{"/jwt/resource", "/remote/resource"} {
+			if got := l.direct(path, a.member("access_token"), ""); got.Code != http.StatusNoContent {
+				l.complain(fmt.Errorf("%s: status %d", path, got.Code))
+			}
 		}
+		redeem = appForm("grant_type", "refresh_token", "refresh_token", a.member("refresh_token"))
 	}
 }
 

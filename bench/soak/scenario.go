@@ -104,12 +104,11 @@ func machine(prefix string) func(*play) {
 // person signs in, renews tokens, and loses them in one of four ways.
 func person(prefix string) func(*play) {
 	return func(p *play) {
-		user := fmt.Sprintf("user:%x", rand.Uint64())
-		code, verifier := p.signIn(prefix, user)
-		if code == "" {
+		user := newUser()
+		redeem := p.allow(prefix, user)
+		if redeem == "" {
 			return
 		}
-		redeem := appForm("grant_type", "authorization_code", "code", code, "code_verifier", verifier, "redirect_uri", callback)
 		first := p.ask(prefix+"/token", redeem, 200)
 		access, refresh := first.member("access_token"), first.member("refresh_token")
 		p.see(prefix+"/resource", access, 204)
@@ -133,6 +132,18 @@ func person(prefix string) func(*play) {
 		}
 		p.see(prefix+"/resource", last.member("access_token"), 401)
 	}
+}
+
+func newUser() string { return fmt.Sprintf("user:%016x", rand.Uint64()) }
+
+// allow returns the form that redeems the code; none where the person denied the
+// request.
+func (p *play) allow(prefix, user string) (redeem string) {
+	code, verifier := p.signIn(prefix, user)
+	if code == "" {
+		return ""
+	}
+	return appForm("grant_type", "authorization_code", "code", code, "code_verifier", verifier, "redirect_uri", callback)
 }
 
 func (p *play) revokeAll(prefix, user string) {
