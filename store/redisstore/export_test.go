@@ -10,6 +10,15 @@ import (
 // Key returns the key of a bucket in Redis.
 func (l *Limiter) Key(key string) string { return l.key(key) }
 
+// TryOut does what a probe does.
+func (l *Limiter) TryOut(key string, timeout time.Duration) error { return l.tryOut(key, timeout) }
+
+// Busy reports whether a connection is in use.
+func (s *Store) Busy() bool {
+	stats := s.client.PoolStats()
+	return stats.TotalConns > stats.IdleConns
+}
+
 func limitOf(perSecond float64, burst int) tokenbooth.Limit {
 	return tokenbooth.Limit{PerSecond: perSecond, Burst: burst}
 }

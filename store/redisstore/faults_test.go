@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -279,6 +280,90 @@ func TestL6_PoolIsExhausted(t *testing.T) {
 	}
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A slowStart is a connection whose first reply takes longer than a request waits,
+// as with TLS and AUTH from afar.
+type slowStart struct {
+	net.Conn
+	begun *sync.Once
+}
+
+func (c slowStart) Read(p []byte) (int, error) {
+	c.begun.Do(func() { time.Sleep(150 * time.Millisecond) })
+	return c.Conn.Read(p)
+}
+
+func TestL6_OutageEndsWhereConnectionsBeginSlowly(t *testing.T) {
+	eachMode(t, func(t *testing.T, o *redis.UniversalOptions) {
+		slowly := *o
+		slowly.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return slowStart{conn, new(sync.Once)}, err
+		}
+		var told reports
+		s := open(t, &slowly, redisstore.AcceptEviction()) // no connection yet
+		l := s.Limiter(redisstore.LimiterConfig{Prefix: unique(t), OnOutage: told.add})
+		if d := mustTake(t, l, "k", slow(1000)); d.Limit != 500 {
+			t.Fatalf("%+v before there is a connection, want that of a share", d)
+		}
+		eventually(t, 5*time.Second, "the end of the outage", func(ctx context.Context) bool {
+			d, err := l.Take(ctx, "k", slow(1000))
+			return err == nil && d.Limit == 1000
+		})
+		if errs := told.all(); len(errs) < 2 || errs[0] == nil || errs[1] != nil {
+			t.Errorf("OnOutage was told %v", errs)
+		}
+	})
+}
+
+// A probe is charged to nobody.
+func TestL6_ProbesLeaveNothing(t *testing.T) {
+	server := private(t)
+	o := at(server.Addr())
+	l := open(t, o).Limiter(redisstore.LimiterConfig{}).Patient()
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		mustTake(t, l, "k", slow(10))
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := bare(t, o)
+	eventually(t, 10*time.Second, "the end of the outage", func(context.Context) bool {
+		return mustTake(t, l, "another", slow(1000)).Limit == 1000
+	})
+	if d := mustTake(t, l, "k", slow(10)); d.Remaining != 9 {
+		t.Errorf("%+v, want a bucket that nobody has used", d)
+	}
+	eventually(t, 5*time.Second, "two keys", func(ctx context.Context) bool { return c.DBSize(ctx).Val() == 2 })
+}
+
+// No goroutine that nothing ends: a probe ends when the Store is closed.
+func TestH4_CloseEndsAProbe(t *testing.T) {
+	server := private(t)
+	s := open(t, at(server.Addr()))
+	l := s.Limiter(redisstore.LimiterConfig{}).Patient()
+	mustTake(t, l, "k", slow(10))
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	probed := make(chan error, 1)
+	go func() { probed <- l.TryOut("k", time.Minute) }()
+	eventually(t, 5*time.Second, "a probe that waits", func(context.Context) bool { return s.Busy() })
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-probed:
+		if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("goes on after Close")
 	}
 }
 

@@ -132,50 +132,53 @@ func TestL6_OneProbeAtATimeDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reports []error
 		b := breaker{report: func(err error) { reports = append(reports, err) }}
-		asked := func(n int) (of *outage, asked int) {
+		asked := func(n int) (of *outage, probes int) {
 			for range n {
-				if o, ask := b.ask(); ask {
-					of, asked = o, asked+1
+				o, probe := b.ongoing()
+				if of = o; probe {
+					probes++
 				}
 			}
-			return of, asked
+			return of, probes
 		}
-		if o, n := asked(10); n != 10 || o != nil {
-			t.Fatalf("%d of 10 ask when nothing is wrong, outage %v", n, o)
+		if o, n := asked(10); n != 0 || o != nil {
+			t.Fatalf("%d probes when nothing is wrong, outage %v", n, o)
 		}
 		cause := errors.New("cause")
 		b.failed(cause)
 		b.failed(errors.New("another of the same time"))
-		for range 20 {
+		for i := range 20 {
 			if _, n := asked(1000); n != 0 {
-				t.Fatalf("%d ask before a probe is due", n)
+				t.Fatalf("%d probe before it is due", n)
 			}
 			time.Sleep(probeEvery)
 			o, n := asked(1000)
 			if n != 1 || !errors.Is(o.cause, cause) {
-				t.Fatalf("%d of 1000 ask as probes, of an outage by %v", n, o.cause)
+				t.Fatalf("%d of 1000 probe, in an outage by %v", n, o.cause)
 			}
-			b.failed(errors.New("the probe"))
+			time.Sleep(time.Duration(i) * probeEvery)
+			if _, n := asked(1000); n != 0 {
+				t.Fatalf("%d probe beside another", n)
+			}
+			b.probed(o, errors.New("the probe"))
 		}
 		time.Sleep(probeEvery)
-		probe, _ := asked(1)
-		b.succeeded(probe)
-		if _, n := asked(10); n != 10 {
-			t.Errorf("%d of 10 ask after the outage", n)
+		first, _ := asked(1)
+		b.probed(first, nil)
+		if o, n := asked(10); o != nil || n != 0 {
+			t.Errorf("%d probes after the outage, %v", n, o)
 		}
-		b.succeeded(probe)
-		b.succeeded(nil)
 		b.failed(cause)
-		b.succeeded(probe) // of an outage that is over
-		if _, n := asked(10); n != 0 {
-			t.Errorf("%d of 10 ask: a probe of another outage ended this one", n)
+		b.probed(first, nil) // of an outage that is over
+		if o, _ := asked(10); o == nil {
+			t.Error("a probe of another outage ended this one")
 		}
 		if fmt.Sprint(reports) != fmt.Sprint([]error{cause, nil, cause}) {
 			t.Errorf("reported %v", reports)
 		}
 	})
 	if probeEvery <= takeTimeout {
-		t.Error("two probes at a time")
+		t.Error("a request from before an outage may end after it")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/tokenbooth/tokenbooth"
 )
@@ -25,7 +26,8 @@ type LimiterConfig struct {
 	Copies int
 	// OnOutage is told of each outage: of its beginning with the error of Redis,
 	// of its end with nil. Nothing is told when nil. It is called by the request
-	// that finds out, one call at a time, and should return at once.
+	// or the goroutine that finds out, one call at a time and in order, and should
+	// return at once.
 	OnOutage func(err error)
 }
 
@@ -40,8 +42,10 @@ type LimiterConfig struct {
 // of the clock refills buckets, a backward step counts as no time at all.
 //
 // When Redis fails or takes longer than 70 to 80 ms, the decision is that of the
-// configured [Outage]; after that one request in 100 ms asks Redis, while all
-// others are decided at once, until one is answered. Any error of Redis counts.
+// configured [Outage]; after that all are decided so, at once. Every 100 ms a request
+// starts a goroutine, one at a time, that makes a connection where there is none and
+// ends the outage when a decision takes less than 80 ms; it ends after 1.1 s at the
+// latest. Any error of Redis counts.
 //
 // A bucket that is not full takes up to 180 bytes of Redis and the length of the
 // Prefix; keys longer than 32 bytes are kept as their SHA-256. It expires when it
@@ -86,17 +90,39 @@ func (l *Limiter) Take(ctx context.Context, key string, limit tokenbooth.Limit) 
 	if err := ctx.Err(); err != nil {
 		return tokenbooth.Decision{}, fmt.Errorf("redisstore: take: %w", err)
 	}
-	ongoing, ask := l.breaker.ask()
-	if !ask {
-		return l.withoutRedis(ctx, key, limit, ongoing.cause)
+	if o, probe := l.breaker.ongoing(); o != nil {
+		if probe {
+			go l.probe(o, key)
+		}
+		return l.withoutRedis(ctx, key, limit, o.cause)
 	}
 	d, err := l.take(key, limit)
 	if err != nil {
 		l.breaker.failed(err)
 		return l.withoutRedis(ctx, key, limit, err)
 	}
-	l.breaker.succeeded(ongoing)
 	return d, nil
+}
+
+// probe ends the outage once a decision is in time, over a connection that is
+// there. Making one and teaching the server the script may take longer than a
+// request waits, and who gives up takes the connection with him: so that is done
+// first, within 1 s.
+func (l *Limiter) probe(o *outage, key string) {
+	err := l.tryOut(key, ioTimeout)
+	if err == nil {
+		err = l.tryOut(key, takeTimeout)
+	}
+	l.breaker.probed(o, err)
+}
+
+// tryOut makes a decision that concerns nobody, in a cluster where the bucket of
+// the key is.
+func (l *Limiter) tryOut(key string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	_, err := takeScript.run(ctx, l.store.client, "tb:p{"+l.key(key)+"}", maxPerSecond, 1)
+	return err
 }
 
 func (l *Limiter) take(key string, limit tokenbooth.Limit) (tokenbooth.Decision, error) {
