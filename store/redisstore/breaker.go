@@ -19,7 +19,9 @@ type breaker struct {
 
 	now atomic.Pointer[outage] // nil when there is none
 
-	mu sync.Mutex
+	mu      sync.Mutex
+	untold  []error
+	telling bool
 }
 
 // An outage goes from one failure to the first probe that succeeds.
@@ -57,8 +59,10 @@ func (b *breaker) probed(o *outage, err error) {
 	o.probe.Store(int64(time.Since(o.begun) + probeEvery))
 }
 
-// change reports under the lock, so that beginnings and ends are told in turn.
 func (b *breaker) change(from, to *outage, reported error) {
+	if b.now.Load() != from {
+		return // without the lock, which all that fail at once would wait for
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.now.Load() != from {
@@ -66,6 +70,27 @@ func (b *breaker) change(from, to *outage, reported error) {
 	}
 	b.now.Store(to)
 	if b.report != nil {
-		b.report(reported)
+		b.untold = append(b.untold, reported)
+		b.tell()
+	}
+}
+
+// tell is called under the lock, and gives it up while it reports: others change
+// the state meanwhile, and leave their reports to the one that is at it, so that
+// beginnings and ends are told in turn.
+func (b *breaker) tell() {
+	if b.telling {
+		return
+	}
+	b.telling = true
+	defer func() { b.telling = false }()
+	for len(b.untold) > 0 {
+		next := b.untold[0]
+		b.untold = b.untold[1:]
+		func() {
+			b.mu.Unlock()
+			defer b.mu.Lock()
+			b.report(next)
+		}()
 	}
 }

@@ -182,6 +182,50 @@ func TestL6_OneProbeAtATimeDuringAnOutage(t *testing.T) {
 	}
 }
 
+// TestL6_ReportsKeepNobodyWaiting has reports that take long, during which the
+// breaker is used, by the report itself too.
+func TestL6_ReportsKeepNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b breaker
+		var reports []error
+		at := 0
+		one, two := errors.New("one"), errors.New("two")
+		b.report = func(err error) {
+			if at++; at != 1 {
+				t.Errorf("%d reports at a time", at)
+			}
+			reports = append(reports, err)
+			time.Sleep(time.Minute)
+			if errors.Is(err, one) {
+				o, _ := b.ongoing()
+				b.probed(o, nil)
+				b.failed(two)
+			}
+			at--
+		}
+		begun := time.Now()
+		told := make(chan struct{})
+		go func() {
+			defer close(told)
+			b.failed(one)
+		}()
+		synctest.Wait()
+		for range 8 {
+			b.failed(two)
+			if o, _ := b.ongoing(); o == nil || !errors.Is(o.cause, one) {
+				t.Errorf("during the report: outage %+v", o)
+			}
+		}
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("others waited %v for a report", waited)
+		}
+		<-told
+		if fmt.Sprint(reports) != fmt.Sprint([]error{one, nil, two}) {
+			t.Errorf("reported %v", reports)
+		}
+	})
+}
+
 // TestL2_RetryAfterIsTheFewestSecondsThatHelp holds the wait against the formula of
 // the script, which TestLimiterModel holds against the script itself.
 func TestL2_RetryAfterIsTheFewestSecondsThatHelp(t *testing.T) {

@@ -26,8 +26,8 @@ type LimiterConfig struct {
 	Copies int
 	// OnOutage is told of each outage: of its beginning with the error of Redis,
 	// of its end with nil. Nothing is told when nil. It is called by the request
-	// or the goroutine that finds out, one call at a time and in order, and should
-	// return at once.
+	// or the goroutine that finds out, one call at a time and in order. Others do
+	// not wait for it, and it may call the Limiter.
 	OnOutage func(err error)
 }
 
