@@ -92,6 +92,7 @@ var bites = []bite{
 	{"State", "cancelled is done", "Context"},
 	{"State", "cancelled is something else", "Context"},
 	{"State", "closed is something else", "Closed"},
+	{"State", "GetMany of closed is something else", "Closed"},
 	{"State", "GetMany in the order of keys", "GetMany"},
 	{"State", "GetMany of each key once", "GetMany"},
 	{"State", "GetMany without the absent", "GetMany"},

@@ -14,6 +14,9 @@ import (
 func calls(ctx context.Context, s store.State, key string, val []byte) map[string]error {
 	errs := make(map[string]error)
 	_, _, errs["Get"] = s.Get(ctx, key)
+	if m, ok := s.(store.MultiGetter); ok {
+		_, errs["GetMany"] = m.GetMany(ctx, []string{key})
+	}
 	_, errs["Create"] = s.Create(ctx, key+" created", val, later())
 	_, errs["Swap"] = s.Swap(ctx, key, val, []byte("swapped"), later())
 	_, errs["Delete"] = s.Delete(ctx, key)

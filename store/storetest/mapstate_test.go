@@ -222,6 +222,12 @@ func (s *mapState) GetMany(ctx context.Context, keys []string) ([][]byte, error)
 	if len(keys) == 0 && s.fault.is("GetMany of none fails") {
 		return nil, errOther
 	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed && s.fault.is("GetMany of closed is something else") {
+		return nil, errOther
+	}
 	if s.fault.is("GetMany of 64 keys") {
 		keys = keys[:min(len(keys), 64)]
 	}
