@@ -8,8 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// statePrefix stands before the keys of a State, limitPrefix and hashedPrefix
-// before those of buckets.
+// statePrefix stands before the keys of a State that has no Prefix.
 const statePrefix = "tb:s:"
 
 // Get implements [store.State].
@@ -19,7 +18,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, false, err
 	}
-	val, err := s.client.Get(ctx, statePrefix+key).Bytes()
+	val, err := s.client.Get(ctx, s.prefix+key).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, false, nil
 	}
@@ -42,7 +41,7 @@ func (s *Store) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	}
 	prefixed := make([]string, len(keys))
 	for i, key := range keys {
-		prefixed[i] = statePrefix + key
+		prefixed[i] = s.prefix + key
 	}
 	read := s.mget
 	if _, ok := s.client.(*redis.ClusterClient); ok {
@@ -108,7 +107,7 @@ func (s *Store) change(ctx context.Context, doing string, script script, key str
 	if err := s.ready(ctx); err != nil {
 		return false, err
 	}
-	cmd, err := script.run(ctx, s.client, statePrefix+key, args...)
+	cmd, err := script.run(ctx, s.client, s.prefix+key, args...)
 	if err != nil {
 		return false, wrap(ctx, doing, err)
 	}

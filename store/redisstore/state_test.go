@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tokenbooth/tokenbooth/internal/testservers"
+	"github.com/tokenbooth/tokenbooth/store/redisstore"
 )
 
 // The two ways to reach Redis: alone, and as a cluster.
@@ -68,6 +69,22 @@ func TestExpiredEntriesGo(t *testing.T) {
 		_, ok, err := s.Get(ctx, key)
 		return !ok && err == nil
 	})
+}
+
+func TestPrefix(t *testing.T) {
+	o := at(private(t).Addr())
+	for _, prefix := range []string{"", "1", "1:a", "a", "a1", ":"} {
+		s := open(t, o, redisstore.Prefix(prefix))
+		for _, key := range []string{"", "a", "1:a", ":a", "1a"} {
+			val := []byte(prefix + " and " + key)
+			if ok, err := s.Create(t.Context(), key, val, time.Now().Add(time.Hour)); !ok || err != nil {
+				t.Errorf("%q under %q is there: %v, %v", key, prefix, ok, err)
+			}
+			if vals, err := s.GetMany(t.Context(), []string{key}); err != nil || !bytes.Equal(vals[0], val) {
+				t.Errorf("%q under %q: %q, %v", key, prefix, vals, err)
+			}
+		}
+	}
 }
 
 func TestGetMany(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ const (
 // twice: after an error the outcome is unknown, as [store.State] says.
 type Store struct {
 	client redis.UniversalClient
+	prefix string      // of the keys of the State
 	safe   atomic.Bool // whether nothing can be evicted, or it was accepted
 }
 
@@ -46,6 +48,17 @@ type Option func(*Store)
 // tokens work again, until they expire. An evicted code or refresh token is
 // refused.
 func AcceptEviction() Option { return func(s *Store) { s.safe.Store(true) } }
+
+// Prefix keeps the State of this Store apart from that of another one in the same
+// Redis, whatever both prefixes are. Without it, apps share what has the same key,
+// as the revocations of clients of one id. [LimiterConfig] has its own.
+func Prefix(prefix string) Option {
+	return func(s *Store) {
+		if prefix != "" {
+			s.prefix = "tb:x" + strconv.Itoa(len(prefix)) + ":" + prefix
+		}
+	}
+}
 
 // Open returns a Store over a server, a server behind Sentinel or a cluster, as
 // [redis.NewUniversalClient] chooses it by the options. The options are copied.
@@ -69,7 +82,7 @@ func Open(o *redis.UniversalOptions, opts ...Option) (*Store, error) {
 	if err := checkFresh(o); err != nil {
 		return nil, err
 	}
-	s := &Store{client: redis.NewUniversalClient(strict(o))}
+	s := &Store{client: redis.NewUniversalClient(strict(o)), prefix: statePrefix}
 	for _, opt := range opts {
 		opt(s)
 	}
