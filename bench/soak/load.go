@@ -105,16 +105,21 @@ func (l *load) fill(strangers, tokens int) error {
 					l.complain(fmt.Errorf("a stranger: status %d", got.Code))
 				}
 			}
-			l.remember(tokens / workers)
+			for range tokens / workers / ofAPerson {
+				l.remember()
+			}
 		})
 	}
 	all.Wait()
 	return l.wrong()
 }
 
-// remember shows the guards as many tokens of a person, which are the longest that
-// they will see.
-func (l *load) remember(tokens int) {
+// ofAPerson are few enough for the authorization to live on meanwhile.
+const ofAPerson = 1000
+
+// remember shows the guards tokens of a person, which are the longest that they
+// will see.
+func (l *load) remember() {
 	p, redeem := &play{load: l}, ""
 	for redeem == "" && p.err == nil {
 		redeem = p.allow("/jwt", newUser())
@@ -123,7 +128,7 @@ func (l *load) remember(tokens int) {
 		l.complain(p.err)
 		return
 	}
-	for range tokens {
+	for range ofAPerson {
 		a := answer{body: l.direct("/jwt/token", "", redeem).Body.String()}
 		for _, path := range []string{"/jwt/resource", "/remote/resource"} {
 			if got := l.direct(path, a.member("access_token"), ""); got.Code != http.StatusNoContent {
