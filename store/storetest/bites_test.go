@@ -51,6 +51,13 @@ func TestOnServer(t *testing.T) {
 	TestOutage(t, serve(t), func(t *testing.T, addr string) store.State { return dialState(t, given(), addr) })
 }
 
+func TestOnClientServer(t *testing.T) {
+	t.Parallel()
+	TestClientOutage(t, serve(t), func(t *testing.T, addr string, clients ...*store.Client) store.ClientStore {
+		return dialClients(t, given(), addr, clients)
+	})
+}
+
 // A bite says which part of which suite has to notice a fault.
 type bite struct{ suite, fault, part string }
 
@@ -121,6 +128,8 @@ var bites = []bite{
 	{"Clients", "absent is unavailable", "NotFound"},
 	{"Clients", "cancelled is absent", "Context"},
 	{"Clients", "cancelled is done", "Context"},
+	{"Clients", "a failure is not found", "Closed"},
+	{"Clients", "closed is something else", "Closed"},
 	{"Clients", "expiry by the second", "Fields"},
 	{"Clients", "zero expiry is 1970", "Fields"},
 	{"Clients", "always a rate", "Fields"},
@@ -157,6 +166,14 @@ var bites = []bite{
 	{"Server", "unknown is false", "SwallowedCreate"},
 	{"Server", "unknown is false", "SwallowedSwap"},
 	{"Server", "unknown is true", "SwallowedSwap"},
+	{"ClientServer", "a failure is not found", "Cut"},
+	{"ClientServer", "a failure is not found", "Refuse"},
+	{"ClientServer", "a failure is not found", "Hang"},
+	{"ClientServer", "a failure is not found", "HangManyCalls"},
+	{"ClientServer", "another error", "Refuse"},
+	{"ClientServer", "no deadline", "Hang"},
+	{"ClientServer", "calls wait for their turn", "HangManyCalls"},
+	{"ClientServer", "never dials again", "Cut"},
 }
 
 // TestSuitesBite runs each wrong store in a process of its own, which must fail

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"io"
 	"math"
 	"reflect"
 	"slices"
@@ -21,12 +23,20 @@ import (
 //
 // Every field comes back as it was. Times are compared as moments and have
 // microseconds; of a slice it does not matter whether none is nil or empty.
+//
+// A store with a Close method is asked what it answers after that.
+// [TestClientOutage] checks what happens when the store's server is gone.
 func TestClientStore(t *testing.T, open func(t *testing.T, clients ...*store.Client) store.ClientStore) {
 	t.Run("Fields", func(t *testing.T) { testFields(t, open) })
 	t.Run("IDs", func(t *testing.T) { testIDs(t, open) })
 	t.Run("NotFound", func(t *testing.T) { testNotFound(t, open) })
 	t.Run("Parallel", func(t *testing.T) { testParallelClients(t, open) })
 	t.Run("Context", func(t *testing.T) { testClientContext(t, open) })
+	c := &store.Client{ID: rand.Text(), Public: true}
+	s := open(t, c)
+	if closer, ok := s.(io.Closer); ok {
+		t.Run("Closed", func(t *testing.T) { testClientsClosed(t, s, closer, c.ID) })
+	}
 }
 
 type openClients = func(t *testing.T, clients ...*store.Client) store.ClientStore
@@ -210,4 +220,33 @@ func testClientContext(t *testing.T, open openClients) {
 			}
 		}
 	}
+}
+
+// testClientsClosed: a store on a pool of the caller's may go on after Close. What it
+// must not say is that a client that is there is not, which is a 401.
+func testClientsClosed(t *testing.T, s store.ClientStore, closer io.Closer, id string) {
+	if c, err := s.Client(t.Context(), id); err != nil || c == nil {
+		t.Fatalf("Client before Close: %v, %v", c, err)
+	}
+	if err := closer.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	c, err := s.Client(t.Context(), id)
+	if err = answered(c, err, id); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Client after Close: %v; want the client or an error that is store.ErrUnavailable", err)
+	}
+}
+
+// answered returns the error of a call that asked for a client that is there, or
+// one for an answer that is not this client, which nobody takes for an outage.
+func answered(c *store.Client, err error, id string) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("says of a client that is there: %q", err.Error())
+	case err != nil && c != nil:
+		return fmt.Errorf("a client and an error: %q", err.Error())
+	case err == nil && (c == nil || c.ID != id):
+		return errors.New("no error and no client, or another")
+	}
+	return err
 }

@@ -271,6 +271,12 @@ func (s *mapState) Close() error {
 type clientsState struct {
 	fault fault
 	store.ClientStore
+	closed bool
+}
+
+func (s *clientsState) Close() error {
+	s.closed = true
+	return nil
 }
 
 func (s *clientsState) Client(ctx context.Context, id string) (*store.Client, error) {
@@ -279,6 +285,14 @@ func (s *clientsState) Client(ctx context.Context, id string) (*store.Client, er
 	}
 	if ctx.Err() != nil && s.fault.is("cancelled is absent") {
 		return nil, store.ErrNotFound
+	}
+	switch {
+	case s.closed && s.fault.is("a failure is not found"):
+		return nil, store.ErrNotFound
+	case s.closed && s.fault.is("closed is something else"):
+		return nil, errOther
+	case s.closed:
+		return nil, store.ErrUnavailable
 	}
 	c, err := s.ClientStore.Client(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {

@@ -25,11 +25,7 @@ const (
 // upstream is the host and port of a real server; open returns a new store on the
 // server at addr, which is a [Proxy] or upstream itself.
 func TestOutage(t *testing.T, upstream string, open func(t *testing.T, addr string) store.State) {
-	p, err := NewProxy(upstream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
+	p := before(t, upstream)
 	o := &outage{proxy: p, direct: open(t, upstream), s: open(t, p.Addr())}
 	t.Run("Cut", o.testCut)
 	t.Run("Refuse", o.testRefuse)
@@ -38,6 +34,17 @@ func TestOutage(t *testing.T, upstream string, open func(t *testing.T, addr stri
 	t.Run("Cancel", o.testCancel)
 	t.Run("SwallowedCreate", o.testSwallowedCreate)
 	t.Run("SwallowedSwap", o.testSwallowedSwap)
+}
+
+// before returns a proxy that ends with the test.
+func before(t *testing.T, upstream string) *Proxy {
+	t.Helper()
+	p, err := NewProxy(upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
 }
 
 // An outage is a store behind a proxy, and another that sees the truth.
@@ -67,7 +74,7 @@ func (o *outage) timely(t *testing.T, key string, val []byte) map[string]error {
 	errs := make(map[string]error)
 	for name, op := range ops {
 		wg.Go(func() {
-			err := o.call(t, name, op)
+			err := call(t, name, op)
 			mu.Lock()
 			defer mu.Unlock()
 			errs[name] = err
@@ -78,7 +85,7 @@ func (o *outage) timely(t *testing.T, key string, val []byte) map[string]error {
 }
 
 // call gives an operation callTime, and does not wait for one that takes more.
-func (o *outage) call(t *testing.T, name string, op func(ctx context.Context) error) error {
+func call(t *testing.T, name string, op func(ctx context.Context) error) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callTime)
 	defer cancel()
@@ -95,7 +102,7 @@ func (o *outage) call(t *testing.T, name string, op func(ctx context.Context) er
 
 func (o *outage) get(t *testing.T, key string) error {
 	t.Helper()
-	return o.call(t, "Get", func(ctx context.Context) error { _, _, err := o.s.Get(ctx, key); return err })
+	return call(t, "Get", func(ctx context.Context) error { _, _, err := o.s.Get(ctx, key); return err })
 }
 
 // unavailable says how a call may fail whose server does not answer.
@@ -106,20 +113,28 @@ func unavailable(err error) bool {
 // recovers expects the store to work again.
 func (o *outage) recovers(t *testing.T, key string, val []byte) {
 	t.Helper()
+	recovers(t, "Get", func(ctx context.Context) error {
+		got, ok, err := o.s.Get(ctx, key)
+		if err == nil && (!ok || string(got) != string(val)) {
+			t.Errorf("after the outage: %q, %v; want the %q of before", got, ok, val)
+		}
+		return err
+	})
+	check(t, true, "Create after the outage")(o.s.Create(t.Context(), draw("after"), val, later()))
+}
+
+// recovers expects an operation to succeed again.
+func recovers(t *testing.T, name string, op func(ctx context.Context) error) {
+	t.Helper()
 	back := time.Now()
 	for {
-		var got []byte
-		var ok bool
-		err := o.call(t, "Get", func(ctx context.Context) (err error) { got, ok, err = o.s.Get(ctx, key); return err })
+		err := call(t, name, op)
 		took := time.Since(back)
 		if err == nil {
-			if !ok || string(got) != string(val) {
-				t.Errorf("after the outage: %q, %v; want the %q of before", got, ok, val)
-			}
 			if took > recovery {
 				t.Errorf("works again only %v after its server was back, want %v at most", took, recovery)
 			}
-			break
+			return
 		}
 		if !unavailable(err) {
 			t.Errorf("after the outage: %v; want an error that is store.ErrUnavailable", err)
@@ -129,7 +144,6 @@ func (o *outage) recovers(t *testing.T, key string, val []byte) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	check(t, true, "Create after the outage")(o.s.Create(t.Context(), draw("after"), val, later()))
 }
 
 // testCut: a connection that was cut may cost an error each, which is no other.
@@ -201,7 +215,7 @@ func (o *outage) testHangManyCalls(t *testing.T) {
 	o.proxy.Hang(true)
 	defer o.proxy.Hang(false)
 	atOnce(t, func(int) (bool, error) {
-		err := o.call(t, "one of many Swaps", func(ctx context.Context) error {
+		err := call(t, "one of many Swaps", func(ctx context.Context) error {
 			_, err := o.s.Swap(ctx, key, val, val, later())
 			return err
 		})
@@ -220,7 +234,7 @@ func (o *outage) testCancel(t *testing.T) {
 	key := give(t, o.s, val)[0]
 	o.proxy.Hang(true)
 	defer o.proxy.Hang(false)
-	err := o.call(t, "Get whose context was cancelled", func(ctx context.Context) error {
+	err := call(t, "Get whose context was cancelled", func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		time.AfterFunc(100*time.Millisecond, cancel)

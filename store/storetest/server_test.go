@@ -179,3 +179,31 @@ func (s *netState) Delete(ctx context.Context, key string) (bool, error) {
 	a, err := s.do(ctx, request{Op: "delete", Key: key})
 	return a.Done, err
 }
+
+// A netClients is a right ClientStore on a server, but for its fault. The server
+// knows who is there.
+type netClients struct {
+	*netState
+	clients map[string]*store.Client
+}
+
+func dialClients(t *testing.T, f fault, addr string, clients []*store.Client) *netClients {
+	t.Helper()
+	s := &netClients{dialState(t, f, addr), make(map[string]*store.Client)}
+	for _, c := range clients {
+		s.clients[c.ID] = c
+		check(t, true, "Create")(s.Create(t.Context(), c.ID, nil, later()))
+	}
+	return s
+}
+
+func (s *netClients) Client(ctx context.Context, id string) (*store.Client, error) {
+	_, there, err := s.Get(ctx, id)
+	if err == nil && there {
+		return s.clients[id], nil
+	}
+	if err == nil || s.fault.is("a failure is not found") {
+		return nil, store.ErrNotFound
+	}
+	return nil, err
+}
