@@ -58,6 +58,13 @@ func TestOnClientServer(t *testing.T) {
 	})
 }
 
+func TestOnLimiterServer(t *testing.T) {
+	t.Parallel()
+	TestLimiterOutage(t, serve(t), func(t *testing.T, addr string) tokenbooth.Limiter {
+		return &netLimiter{netState: dialState(t, given(), addr)}
+	})
+}
+
 // A bite says which part of which suite has to notice a fault.
 type bite struct{ suite, fault, part string }
 
@@ -174,6 +181,14 @@ var bites = []bite{
 	{"ClientServer", "no deadline", "Hang"},
 	{"ClientServer", "calls wait for their turn", "HangManyCalls"},
 	{"ClientServer", "never dials again", "Cut"},
+	{"LimiterServer", "a failure is a refusal", "Refuse"},
+	{"LimiterServer", "a failure is a refusal", "Hang"},
+	{"LimiterServer", "another error", "Refuse"},
+	{"LimiterServer", "no deadline", "Hang"},
+	{"LimiterServer", "calls wait for their turn", "Hang"},
+	{"LimiterServer", "never dials again", "Cut"},
+	{"LimiterServer", "a half each", "Refuse"},
+	{"LimiterServer", "a half each for ever", "Refuse"},
 }
 
 // TestSuitesBite runs each wrong store in a process of its own, which must fail

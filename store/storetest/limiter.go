@@ -11,7 +11,8 @@ import (
 
 // TestLimiter checks all that [tokenbooth.Limiter] promises. The limiter's clock
 // is that of this machine, within a second, and there is room in it for a few
-// hundred keys.
+// hundred keys. [TestLimiterOutage] checks what happens when the limiter's server is
+// gone.
 func TestLimiter(t *testing.T, open func(t *testing.T) tokenbooth.Limiter) {
 	l := open(t)
 	for _, part := range []struct {

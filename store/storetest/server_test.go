@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/tokenbooth/tokenbooth"
 	"github.com/tokenbooth/tokenbooth/store"
 )
 
@@ -18,11 +20,13 @@ type request struct {
 	Op, Key  string
 	Old, Val []byte
 	Expires  time.Time
+	Limit    tokenbooth.Limit
 }
 
 type reply struct {
-	Val  []byte
-	Done bool
+	Val      []byte
+	Done     bool
+	Decision tokenbooth.Decision
 }
 
 // serve answers from a Memory until the test ends.
@@ -33,20 +37,20 @@ func serve(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	m := new(store.Memory)
+	m, limits := new(store.Memory), new(tokenbooth.MemoryLimiter)
 	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go answer(conn, m)
+			go answer(conn, m, limits)
 		}
 	}()
 	return l.Addr().String()
 }
 
-func answer(conn net.Conn, m *store.Memory) {
+func answer(conn net.Conn, m *store.Memory, limits *tokenbooth.MemoryLimiter) {
 	defer conn.Close()
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
 	for {
@@ -63,6 +67,8 @@ func answer(conn net.Conn, m *store.Memory) {
 			a.Done, _ = m.Create(ctx, q.Key, q.Val, q.Expires)
 		case "swap":
 			a.Done, _ = m.Swap(ctx, q.Key, q.Old, q.Val, q.Expires)
+		case "take":
+			a.Decision, _ = limits.Take(ctx, q.Key, q.Limit)
 		default:
 			a.Done, _ = m.Delete(ctx, q.Key)
 		}
@@ -206,4 +212,33 @@ func (s *netClients) Client(ctx context.Context, id string) (*store.Client, erro
 		return nil, store.ErrNotFound
 	}
 	return nil, err
+}
+
+// A netLimiter is a right Limiter on a server, which limits by itself while that is
+// gone, but for its fault.
+type netLimiter struct {
+	*netState
+	local tokenbooth.MemoryLimiter
+	alone atomic.Bool // from a failure on, where a fault says so
+}
+
+func (l *netLimiter) Take(ctx context.Context, key string, limit tokenbooth.Limit) (tokenbooth.Decision, error) {
+	half := tokenbooth.Limit{PerSecond: limit.PerSecond / 2, Burst: limit.Burst / 2}
+	if l.fault.is("a half each") || l.alone.Load() {
+		return l.local.Take(ctx, key, half)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime/2)
+	defer cancel()
+	a, err := l.do(ctx, request{Op: "take", Key: key, Limit: limit})
+	switch {
+	case err == nil:
+		return a.Decision, nil
+	case l.fault.is("a failure is a refusal"):
+		return tokenbooth.Decision{Limit: limit.Burst, RetryAfter: time.Second}, nil
+	case l.fault.is("a half each for ever"):
+		l.alone.Store(true)
+	case !errors.Is(err, store.ErrUnavailable), l.fault != "":
+		return tokenbooth.Decision{}, err
+	}
+	return l.local.Take(ctx, key, half)
 }

@@ -3,6 +3,10 @@
 //
 //	func TestMyStore(t *testing.T) { storetest.TestState(t, openMyStore) }
 //
+// TestState, TestClientStore and TestLimiter ask for what is promised while all goes
+// well. TestOutage, TestClientOutage and TestLimiterOutage put a [Proxy] between
+// the same three and their server, and ask for what is promised while it is gone.
+//
 // Run them with -race. They use keys and ids that they draw, and leave what else
 // is in a store alone, except what is under a handful of odd keys such as the
 // empty one; what they leave behind expires within minutes.
