@@ -114,6 +114,7 @@ var bites = []bite{
 	{"State", "GetMany of empty is nil", "GetMany"},
 	{"State", "GetMany of 64 keys", "GetMany"},
 	{"State", "GetMany of none fails", "GetMany"},
+	{"State", "Swap deletes, then creates", "ParallelGetMany"},
 	{"State", "expires too early", "Expiry"},
 	{"State", "expires by the second", "Expiry"},
 	{"State", "expires by nanoseconds of 64 bits", "Expiry"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -175,7 +176,6 @@ func (c *mixed) write(ctx context.Context, kind int, val []byte) error {
 // whole, before or after.
 func testParallelRead(t *testing.T, s store.State) {
 	ctx := t.Context()
-	long := func(b byte) []byte { return bytes.Repeat([]byte{b}, 4096+int(b)) }
 	key := give(t, s, long(0))[0]
 	var swaps atomic.Int64
 	atOnce(t, func(i int) (bool, error) {
@@ -203,4 +203,78 @@ func testParallelRead(t *testing.T, s store.State) {
 	if swaps.Load() == 0 {
 		t.Error("no Swap succeeded")
 	}
+}
+
+// testParallelGetMany reads several keys while others create, swap and delete
+// them: each value is a whole one of its own key.
+func testParallelGetMany(t *testing.T, s store.State, m store.MultiGetter) {
+	swapped := give(t, s, long(0), long(50), long(100))
+	fleeting := draw("fleeting")
+	keys := append(slices.Clone(swapped), fleeting, swapped[0])
+	var swaps atomic.Int64
+	atOnce(t, func(i int) (bool, error) {
+		for range 10 {
+			vals, err := m.GetMany(t.Context(), keys)
+			if err == nil {
+				err = whole(vals, 0, 50, 100, 200, 0)
+			}
+			if err == nil && i == 5 {
+				err = comeAndGo(t.Context(), s, fleeting, long(200))
+			}
+			if err != nil {
+				return false, err
+			}
+			if i >= 5 {
+				continue
+			}
+			n := i % len(swapped)
+			done, err := s.Swap(t.Context(), swapped[n], vals[n], long(vals[n][0]+1), later())
+			if err != nil {
+				return false, err
+			}
+			if done {
+				swaps.Add(1)
+			}
+		}
+		return true, nil
+	})
+	if swaps.Load() == 0 {
+		t.Error("no Swap succeeded")
+	}
+}
+
+// long returns a value that says in each byte which one it is.
+func long(b byte) []byte { return bytes.Repeat([]byte{b}, 4096+int(b)) }
+
+// whole expects long values, each within 20 Swaps of where its key began. What
+// began at 200 comes and goes.
+func whole(vals [][]byte, begun ...byte) error {
+	if len(vals) != len(begun) {
+		return fmt.Errorf("GetMany during writes: %d values, want %d", len(vals), len(begun))
+	}
+	for i, b := range begun {
+		v := vals[i]
+		if v == nil && b == 200 {
+			continue
+		}
+		if len(v) == 0 || v[0] < b || v[0] > b+20 || !bytes.Equal(v, long(v[0])) {
+			return fmt.Errorf("GetMany during writes: value %d is %s, nil %v; want a whole value of its key", i, short(string(v)), v == nil)
+		}
+	}
+	return nil
+}
+
+func comeAndGo(ctx context.Context, s store.State, key string, val []byte) error {
+	created, err := s.Create(ctx, key, val, later())
+	if err != nil {
+		return err
+	}
+	deleted, err := s.Delete(ctx, key)
+	if err != nil {
+		return err
+	}
+	if !created || !deleted {
+		return fmt.Errorf("beside GetMany: created %v, deleted %v; want both", created, deleted)
+	}
+	return nil
 }

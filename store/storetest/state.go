@@ -55,6 +55,7 @@ func TestState(t *testing.T, open func(t *testing.T) store.State) {
 	}
 	if m, ok := s.(store.MultiGetter); ok {
 		t.Run("GetMany", func(t *testing.T) { testGetMany(t, s, m) })
+		t.Run("ParallelGetMany", func(t *testing.T) { testParallelGetMany(t, s, m) })
 	}
 	if _, ok := s.(io.Closer); ok {
 		t.Run("Closed", func(t *testing.T) { testClosed(t, open(t)) })
