@@ -218,17 +218,14 @@ func testParallelGetMany(t *testing.T, s store.State, m store.MultiGetter) {
 			if err == nil {
 				err = whole(vals, 0, 50, 100, 200, 0)
 			}
-			if err == nil && i == 5 {
+			done := false
+			switch n := i % len(swapped); {
+			case err != nil:
+			case i < 5:
+				done, err = s.Swap(t.Context(), swapped[n], vals[n], long(vals[n][0]+1), later())
+			case i == 5:
 				err = comeAndGo(t.Context(), s, fleeting, long(200))
 			}
-			if err != nil {
-				return false, err
-			}
-			if i >= 5 {
-				continue
-			}
-			n := i % len(swapped)
-			done, err := s.Swap(t.Context(), swapped[n], vals[n], long(vals[n][0]+1), later())
 			if err != nil {
 				return false, err
 			}
