@@ -38,7 +38,7 @@ type limiterOutage struct {
 	one, other tokenbooth.Limiter
 }
 
-// timely makes many calls at once, which nothing was taken before.
+// timely makes many calls at once, each with a new key.
 func (o *limiterOutage) timely(t *testing.T, during string) {
 	t.Helper()
 	limit := tokenbooth.Limit{PerSecond: never, Burst: 20}
