@@ -132,7 +132,7 @@ func (g *Guard) middleware(lacks func(held string) string) func(http.Handler) ht
 			if g.conventions.QueryToken && len(r.Header["Authorization"]) == 0 {
 				w.Header().Set("Cache-Control", "private, no-store") // RFC 6750 §2.3
 			}
-			next.ServeHTTP(w, r.WithContext(&principalContext{Context: r.Context(), said: a.said}))
+			next.ServeHTTP(w, r.WithContext(newPrincipalContext(r.Context(), a.said)))
 		})
 	}
 }

@@ -49,17 +49,30 @@ func (c *claims) principal() *Principal {
 type principalKey struct{}
 
 // A principalContext has the Principal of a request made when it is asked for
-// first: many handlers never do.
+// first: many handlers never do. Its fields have the names of those of a context
+// of package context, and val is itself, since fiber takes a context apart by them.
 type principalContext struct {
 	context.Context
+	key  principalKey
+	val  *principalContext
 	said *claims
 	made atomic.Pointer[Principal]
+}
+
+func newPrincipalContext(ctx context.Context, said *claims) *principalContext {
+	c := &principalContext{Context: ctx, key: principalKey{}, said: said}
+	c.val = c
+	return c
 }
 
 func (c *principalContext) Value(key any) any {
 	if _, ok := key.(principalKey); !ok {
 		return c.Context.Value(key)
 	}
+	return c.val
+}
+
+func (c *principalContext) principal() *Principal {
 	if c.made.Load() == nil {
 		c.made.CompareAndSwap(nil, c.said.principal())
 	}
@@ -77,6 +90,11 @@ func ContextWithPrincipal(ctx context.Context, p *Principal) context.Context {
 // PrincipalFrom returns who the request of this context comes from; false where
 // no guard stands before the handler.
 func PrincipalFrom(ctx context.Context) (*Principal, bool) {
-	p, ok := ctx.Value(principalKey{}).(*Principal)
-	return p, ok && p != nil
+	switch v := ctx.Value(principalKey{}).(type) {
+	case *principalContext:
+		return v.principal(), true
+	case *Principal:
+		return v, v != nil
+	}
+	return nil, false
 }
