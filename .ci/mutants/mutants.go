@@ -294,7 +294,7 @@ var mutants = []mutant{
 		"passes when the state leaves out what it was asked for", ".", "TestB3_ManyUnknown",
 	},
 	{
-		"B4", "middleware.go", `next.ServeHTTP(w, r.WithContext(&principalContext{Context: r.Context(), said: a.said}))`, `next.ServeHTTP(w, r)`,
+		"B4", "middleware.go", `next.ServeHTTP(w, r.WithContext(newPrincipalContext(r.Context(), a.said)))`, `next.ServeHTTP(w, r)`,
 		"keeps the identity to itself", ".", "TestB4_Context",
 	},
 	{
