@@ -25,10 +25,11 @@ end
 -- stand still until it is there again.
 if allowed or now < at then
   bucket = struct.pack('<dd', have, now)
-  local expires = math.ceil((burst - have) / rate * 1000) + 100
+  local expires = math.ceil((burst - have) / rate * 1000)
   if expires > 3153600000000 then
     expires = 3153600000000
   end
+  expires = expires + 100
   call('SET', KEYS[1], bucket, 'PX', expires)
 end
 if allowed then
