@@ -1,6 +1,7 @@
 package tokenbooth
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -71,6 +72,7 @@ var formFields = []formField{
 type formParser struct {
 	conv   response.Conventions
 	fields []formField
+	times  bodyTimes
 }
 
 // newFormParser returns a parser that also knows the parameters named in extra.
@@ -102,6 +104,8 @@ type form struct {
 	// They spare params and scopes an allocation of their own.
 	paramRoom [6]grant.Param
 	scopeRoom [4]string
+
+	time bodyTime
 }
 
 // get returns the value of a known parameter, or the empty string.
@@ -132,21 +136,10 @@ func (p *formParser) parse(w http.ResponseWriter, r *http.Request) (*form, error
 // parseTo is parse with the form in a place of the caller's; after an error it
 // is not to be looked at.
 func (p *formParser) parseTo(f *form, w http.ResponseWriter, r *http.Request) error {
-	limit := limitBodyTime(w, r)
-	labelledJSON, fail := p.admit(r)
+	body, labelledJSON, fail := p.receive(&f.time, w, r)
 	if fail != nil {
-		limit.stay()
 		return closing(w, r, fail)
 	}
-	body, err := readBody(r)
-	if err != nil {
-		limit.stay()
-		return closing(w, r, bodyFailure(err))
-	}
-	if !limit.lift() {
-		return closing(w, r, bodyFailure(os.ErrDeadlineExceeded))
-	}
-
 	f.params = f.paramRoom[:0]
 	if fail = p.fill(f, r, body, labelledJSON); fail != nil {
 		return fail
@@ -158,6 +151,25 @@ func (p *formParser) parseTo(f *form, w http.ResponseWriter, r *http.Request) er
 		return fail
 	}
 	return nil
+}
+
+// receive reads the body, if what precedes it is good.
+func (p *formParser) receive(t *bodyTime, w http.ResponseWriter, r *http.Request) (body string, labelledJSON bool, fail *response.Failure) {
+	p.times.begin(t, w, r)
+	defer t.lift() // a Read of the host's may panic
+	if labelledJSON, fail = p.admit(r); fail != nil {
+		t.stay()
+		return "", false, fail
+	}
+	body, err := readBody(r, !labelledJSON)
+	if err != nil {
+		t.stay()
+		return "", false, bodyFailure(err)
+	}
+	if !t.lift() {
+		return "", false, bodyFailure(os.ErrDeadlineExceeded)
+	}
+	return body, labelledJSON, nil
 }
 
 // admit looks at what precedes the body, and says whether the body is labelled
@@ -234,10 +246,14 @@ func (p *formParser) fill(f *form, r *http.Request, body string, labelledJSON bo
 	if labelledJSON && p.conv.JSON && (!p.conv.FormLabelledJSON || looksLikeJSON(body)) {
 		return p.readJSON(f, body)
 	}
+	if labelledJSON {
+		body = strings.ReplaceAll(body, "+", " ")
+	}
 	return p.readForm(f, body)
 }
 
-// readForm reads application/x-www-form-urlencoded. A bare semicolon is refused,
+// readForm reads application/x-www-form-urlencoded, with spaces where the plus
+// signs were. A bare semicolon is refused,
 // which some parsers take for a separator. Escapes are checked in unknown
 // parameters too: who skips what it cannot read may skip what an intermediary
 // read.
@@ -267,15 +283,15 @@ func (p *formParser) readForm(f *form, body string) *response.Failure {
 
 func unescapePair(pair string) (name, value string, ok bool) {
 	name, value, _ = strings.Cut(pair, "=")
-	if strings.IndexByte(pair, '%') < 0 && strings.IndexByte(pair, '+') < 0 {
+	if strings.IndexByte(pair, '%') < 0 {
 		return name, value, true
 	}
 	// The error quotes the request; it must reach neither an answer nor a log.
-	name, err := url.QueryUnescape(name)
+	name, err := url.PathUnescape(name) // leaves the plus sign of a %2B
 	if err != nil {
 		return "", "", false
 	}
-	value, err = url.QueryUnescape(value)
+	value, err = url.PathUnescape(value)
 	return name, value, err == nil
 }
 
@@ -404,82 +420,9 @@ func failParam(reason response.Reason, name string) *response.Failure {
 	return fail
 }
 
-// A bodyTime ends the reading of one body that takes too long. It is a timer, and
-// no deadline from the start: setting one and taking it back costs most requests
-// more than all of their parsing.
-type bodyTime struct {
-	reader  readDeadliner
-	timer   *time.Timer
-	begun   time.Time
-	timeout time.Duration
-	ended   sync.WaitGroup // by the timer
-}
-
-type readDeadliner interface{ SetReadDeadline(time.Time) error }
-
-// deadlinerOf finds what an http.ResponseController finds. That one makes an
-// error for each writer that has no deadline, which nobody looks at.
-func deadlinerOf(w http.ResponseWriter) readDeadliner {
-	for {
-		switch t := w.(type) {
-		case readDeadliner:
-			return t
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = t.Unwrap()
-		default:
-			return nil
-		}
-	}
-}
-
-// limitBodyTime begins to wait for the body; nil where there is none, or nothing
-// that could end it.
-func limitBodyTime(w http.ResponseWriter, r *http.Request) *bodyTime {
-	if r.Body == nil || r.Body == http.NoBody {
-		return nil
-	}
-	reader := deadlinerOf(w)
-	if reader == nil {
-		return nil
-	}
-	t := &bodyTime{reader: reader, begun: time.Now(), timeout: formReadTimeout}
-	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
-		t.timeout = min(t.timeout, srv.ReadTimeout)
-	}
-	t.ended.Add(1)
-	t.timer = time.AfterFunc(t.timeout, t.end)
-	return t
-}
-
-// end fails the Read that waits. A deadline replaces the one that the server has
-// set; this is no later than any.
-func (t *bodyTime) end() {
-	defer t.ended.Done()
-	_ = t.reader.SetReadDeadline(time.Unix(1, 0))
-}
-
-// lift reports whether the body was there in time. The connection keeps the
-// deadline that the server gave it: behind the body net/http keeps reading to
-// notice a caller who leaves, and cancels the request's context after another.
-func (t *bodyTime) lift() bool {
-	if t == nil || t.timer.Stop() {
-		return true
-	}
-	t.ended.Wait() // the writer is not to be touched once the handler has returned
-	return false
-}
-
-// stay bounds what net/http may still read of a body that nobody wants. An error
-// means that the connection is gone, which reading will tell.
-func (t *bodyTime) stay() {
-	if t != nil && t.lift() {
-		_ = t.reader.SetReadDeadline(t.begun.Add(t.timeout))
-	}
-}
-
-// readBody returns the body. It allocates nothing before the first 4 KiB have
-// arrived, and at most 32 KiB in all.
-func readBody(r *http.Request) (string, error) {
+// readBody returns the body, that of a form with spaces in place of plus signs. It
+// allocates nothing before the first 4 KiB have arrived, and at most 32 KiB in all.
+func readBody(r *http.Request, form bool) (string, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return "", nil
 	}
@@ -494,6 +437,9 @@ func readBody(r *http.Request) (string, error) {
 	var long strings.Builder
 	for {
 		n, err := readFull(r.Body, buf[:min(len(buf), maxFormBytes+1-long.Len())])
+		if form {
+			spacePluses(buf[:n])
+		}
 		switch {
 		case long.Len()+n > maxFormBytes:
 			return "", &http.MaxBytesError{Limit: maxFormBytes}
@@ -512,6 +458,15 @@ func readBody(r *http.Request) (string, error) {
 		if errors.Is(err, io.EOF) {
 			return long.String(), nil
 		}
+	}
+}
+
+// spacePluses does for a whole form what would allocate for each value: before
+// escapes are read there is no other plus sign.
+func spacePluses(b []byte) {
+	for i := bytes.IndexByte(b, '+'); i >= 0; i = bytes.IndexByte(b, '+') {
+		b[i] = ' '
+		b = b[i+1:]
 	}
 }
 

@@ -204,12 +204,13 @@ func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// serveForms serves p in the bubble of t; then is called after each request that
+// serveForms serves a parser in the bubble of t; then is called after each request that
 // was understood.
 func serveForms(t *testing.T, srv *http.Server, then func(*http.Request)) *http.Transport {
 	l := &pipeListener{make(chan net.Conn), make(chan struct{})}
+	p := newFormParser(plainForm.conv, nil) // its timers are the bubble's
 	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := plainForm.parse(w, r)
+		_, err := p.parse(w, r)
 		var fail *response.Failure
 		if errors.As(err, &fail) {
 			w.WriteHeader(fail.Status)

@@ -135,12 +135,9 @@ func (h *Handler) resumeAuthorization(w http.ResponseWriter, r *http.Request) (*
 	if err := h.crossOrigin.Check(r); err != nil {
 		return nil, because(response.AuthorizationRequestInvalid, err)
 	}
-	limit := limitBodyTime(w, r)
-	r.Body = http.MaxBytesReader(w, r.Body, maxLoginForm)
-	if err := r.ParseForm(); err != nil {
-		return nil, closing(w, r, bodyFailure(err))
+	if err := h.parseLoginForm(w, r); err != nil {
+		return nil, err
 	}
-	limit.lift()
 	tickets := r.PostForm[ticketField]
 	if len(tickets) != 1 || len(tickets[0]) > maxTicket {
 		return nil, response.Fail(response.AuthorizationRequestInvalid)
@@ -163,6 +160,18 @@ func (h *Handler) resumeAuthorization(w http.ResponseWriter, r *http.Request) (*
 		Client: client, Scopes: strings.Fields(sealed.Scope), Expires: time.Unix(sealed.Expires, 0),
 		Ticket: tickets[0], handler: h, sealed: sealed,
 	}, nil
+}
+
+func (h *Handler) parseLoginForm(w http.ResponseWriter, r *http.Request) error {
+	var t bodyTime
+	h.parser.times.begin(&t, w, r)
+	defer t.lift()
+	r.Body = http.MaxBytesReader(w, r.Body, maxLoginForm)
+	if err := r.ParseForm(); err != nil {
+		t.stay()
+		return closing(w, r, bodyFailure(err))
+	}
+	return nil
 }
 
 // open looks for the cookie that the ticket names. There may be more than one,

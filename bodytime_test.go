@@ -1,0 +1,123 @@
+package tokenbooth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A timedWriter notes when its reading was ended.
+type timedWriter struct {
+	http.ResponseWriter
+	ended []time.Time
+	fails error
+}
+
+func (w *timedWriter) SetReadDeadline(time.Time) error {
+	w.ended = append(w.ended, time.Now())
+	return w.fails
+}
+
+func timedRequest(readTimeout time.Duration) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/token", strings.NewReader("x"))
+	return r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{ReadTimeout: readTimeout}))
+}
+
+func TestP10_EachBodyHasItsOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var times bodyTimes
+		var all sync.WaitGroup
+		for i := range 500 {
+			start := rand.N(20 * time.Second)                                                         //nolint:gosec // any will do
+			takes := rand.N(10*time.Second) | 1                                                       //nolint:gosec // never at the very end
+			timeout := []time.Duration{formReadTimeout, 2 * time.Second, 300 * time.Millisecond}[i%3] //nolint:gosec // in range
+			all.Go(func() {
+				time.Sleep(start)
+				begun, w := time.Now(), new(timedWriter)
+				var body bodyTime
+				times.begin(&body, w, timedRequest(timeout))
+				time.Sleep(takes)
+				inTime := body.lift()
+				if inTime != (takes < timeout) || inTime != (len(w.ended) == 0) {
+					t.Errorf("%v of %v: in time %v, ended %v", takes, timeout, inTime, w.ended)
+				}
+				if !inTime && (len(w.ended) != 1 || w.ended[0].Sub(begun) != timeout) {
+					t.Errorf("ended %v after %v, want %v", w.ended, w.ended[0].Sub(begun), timeout)
+				}
+			})
+		}
+		all.Wait()
+		for i := range times.usual {
+			if l := &times.usual[i]; l.first != nil || l.last != nil {
+				t.Error("a body is left in a list")
+			}
+		}
+	})
+}
+
+func TestP10_NothingIsLeftOfABody(t *testing.T) {
+	for name, read := range map[string]func([]byte) (int, error){
+		"good":    func([]byte) (int, error) { return 0, io.EOF },
+		"failing": func([]byte) (int, error) { return 0, errors.New("reset") },
+		"panic":   func([]byte) (int, error) { panic("host") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, w := newFormParser(plainForm.conv, nil), &timedWriter{ResponseWriter: httptest.NewRecorder()}
+				r := postForm(formMediaType, "x")
+				r.Body = io.NopCloser(readerFunc(read))
+				func() {
+					defer func() { _ = recover() }()
+					_, _ = p.parse(w, r)
+				}()
+				before := slices.Clone(w.ended)
+				time.Sleep(time.Minute)
+				if !slices.Equal(before, w.ended) {
+					t.Error("the writer is used after the request")
+				}
+			})
+		})
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// Bodies that come one after the other are waited for by one timer, and one that
+// stalls does not keep another's from ending.
+func TestP10_AStuckWriterStopsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l bodyList
+		stuck := stuckWriter{make(chan struct{})}
+		other := new(timedWriter)
+		now := time.Now()
+		bodies := []*bodyTime{{reader: stuck, until: now.Add(time.Second)}, {reader: other, until: now.Add(time.Second)}}
+		for _, b := range bodies {
+			l.add(b, now)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(other.ended) != 1 || bodies[1].lift() {
+			t.Errorf("%v", other.ended)
+		}
+		close(stuck.gone)
+		if bodies[0].lift() {
+			t.Error("the first was in time")
+		}
+	})
+}
+
+type stuckWriter struct{ gone chan struct{} }
+
+func (w stuckWriter) SetReadDeadline(time.Time) error { <-w.gone; return fmt.Errorf("gone") }
