@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,7 @@ var (
 type shard struct {
 	mu sync.RWMutex
 	table
-	_ [48]byte // so that no two shards share a cache line
+	_ [64]byte // so that no two shards share a cache line
 }
 
 // One seed for all: it is random in each process, and the zero Memory has no
@@ -56,17 +57,24 @@ func (m *Memory) shard(key string) (*shard, uint32) {
 	return &m.shards[h%shardCount], uint32(h >> 32)
 }
 
-// Get implements [State]. It allocates nothing.
+// Get implements [State]. It allocates nothing, but for a value that Swap has
+// written: that is a copy, since the next Swap writes over it.
 func (m *Memory) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
 	}
 	s, hash := m.shard(key)
+	if !s.mayHave(key) {
+		return nil, false, nil
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	_, e := s.find(hash, key)
+	e := s.find(hash, key)
 	if e == nil {
 		return nil, false, nil
+	}
+	if e.about&isOwn != 0 {
+		return append([]byte{}, e.value()...), true, nil
 	}
 	return e.value(), true, nil
 }
@@ -82,13 +90,13 @@ func (m *Memory) Create(ctx context.Context, key string, val []byte, expires tim
 	now := m.now().Unix()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, e := s.find(hash, key); e != nil {
+	if e := s.find(hash, key); e != nil {
 		created := e.keep(val, fresh.expires)
 		s.collect(now)
 		return created, nil
 	}
 	s.collect(now)
-	s.insert(fresh)
+	s.insert(&fresh)
 	return true, nil
 }
 
@@ -99,21 +107,34 @@ func (m *Memory) Swap(ctx context.Context, key string, old, val []byte, expires 
 		return false, err
 	}
 	s, hash := m.shard(key)
-	fresh := newEntry(hash, key, val, expires)
+	done, swapped := s.swap(hash, key, old, val, expires.Unix(), nil)
+	if !done {
+		fresh := newEntry(hash, key, val, expires)
+		_, swapped = s.swap(hash, key, old, val, fresh.expires, &fresh)
+	}
+	return swapped, nil
+}
+
+// swap is not done where there is no room for the value. Then it is to be called
+// again with a fresh entry of it.
+func (s *shard) swap(hash uint32, key string, old, val []byte, expires int64, fresh *entry) (done, swapped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, e := s.find(hash, key)
-	if e == nil {
-		return false, nil
+	e := s.find(hash, key)
+	switch {
+	case e == nil:
+		return true, false
+	case e.keep(val, expires):
+		return true, true
+	case !bytes.Equal(e.value(), old):
+		return true, false
+	case fresh != nil:
+		e.data, e.about = fresh.data, e.about|isOwn
+	case !e.write(val):
+		return false, false
 	}
-	if e.keep(val, fresh.expires) {
-		return true, nil
-	}
-	if !bytes.Equal(e.value(), old) {
-		return false, nil
-	}
-	e.data, e.expires = fresh.data, fresh.expires
-	return true, nil
+	e.expires = expires
+	return true, true
 }
 
 // Delete implements [State].
@@ -124,11 +145,11 @@ func (m *Memory) Delete(ctx context.Context, key string) (bool, error) {
 	s, hash := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, e := s.find(hash, key)
+	e := s.find(hash, key)
 	if e == nil {
 		return false, nil
 	}
-	s.remove(i)
+	s.remove(e)
 	return true, nil
 }
 
@@ -141,9 +162,9 @@ func (m *Memory) now() time.Time {
 
 // newEntry is called outside the lock, since it allocates.
 func newEntry(hash uint32, key string, val []byte, expires time.Time) entry {
-	data := make([]byte, len(key)+len(val))
-	copy(data[copy(data, key):], val)
-	return entry{data: data, expires: expires.Unix(), hash: hash, keyLen: uint32(len(key))}
+	data := append(slices.Grow([]byte(nil), len(key)+len(val)), key...)
+	data = append(data, val...)
+	return entry{data, expires.Unix(), hash, isThere | uint32(len(key))}
 }
 
 // keep reports whether the value is val already; success promises that it is

@@ -113,20 +113,26 @@ func checkTables(t *testing.T, m *Memory) {
 	t.Helper()
 	for i := range m.shards {
 		s := &m.shards[i].table
-		linked := 0
-		for _, head := range s.heads {
-			for ; head != 0; head = s.at(head - 1).next {
-				linked++
+		entered, ofKinds := uint32(0), int32(0)
+		for j := range s.kinds {
+			ofKinds += s.kinds[j].Load()
+		}
+		for j := range s.buckets {
+			for b := s.at(j); b != nil; b = b.more {
+				for k := range b.entries {
+					e := &b.entries[k]
+					if e.about == 0 {
+						continue
+					}
+					entered++
+					if s.find(e.hash, string(e.key())) != e {
+						t.Errorf("shard %d: an entry is not found", i)
+					}
+				}
 			}
 		}
-		if linked != int(s.count) {
-			t.Errorf("shard %d: %d linked of %d", i, linked, s.count)
-		}
-		for j := range s.count {
-			e := s.at(j)
-			if at, _ := s.find(e.hash, string(e.key())); at != j {
-				t.Errorf("shard %d: entry %d is found at %d", i, j, at)
-			}
+		if entered != s.count || ofKinds != int32(entered) || s.count > s.buckets*bucketLoad || s.count < s.buckets {
+			t.Errorf("shard %d: %d of %d entries, %d by kind, in %d buckets", i, entered, s.count, ofKinds, s.buckets)
 		}
 	}
 }
@@ -135,14 +141,14 @@ func TestTableOfEqualHashes(t *testing.T) {
 	var tab table
 	key := func(i int) string { return fmt.Sprint("key", i) }
 	for i := range 200 {
-		tab.insert(newEntry(7, key(i), []byte(key(i)), testNow))
+		e := newEntry(7, key(i), []byte(key(i)), testNow)
+		tab.insert(&e)
 	}
 	for i := 0; i < 200; i += 2 {
-		at, _ := tab.find(7, key(i))
-		tab.remove(at)
+		tab.remove(tab.find(7, key(i)))
 	}
 	for i := range 200 {
-		_, e := tab.find(7, key(i))
+		e := tab.find(7, key(i))
 		if (e != nil) != (i%2 == 1) || e != nil && string(e.value()) != key(i) {
 			t.Errorf("%d: %v", i, e)
 		}
@@ -319,8 +325,9 @@ func TestMemoryAllocations(t *testing.T) {
 		{"Client", 0, func() { _, _ = m.Client(ctx, "acme") }},
 		{"Client unknown", 0, func() { _, _ = m.Client(ctx, "other") }},
 		{"Get", 0, func() { _, _, _ = m.Get(ctx, "k") }},
+		{"Get unknown", 0, func() { _, _, _ = m.Get(ctx, "kind") }},
 		{"Create and Delete", 1, func() { _, _ = m.Create(ctx, "x", vals[0], exp); _, _ = m.Delete(ctx, "x") }},
-		{"Swap", 1, func() {
+		{"Swap", 0, func() { // but for the first
 			if ok, _ := m.Swap(ctx, "k", vals[turn], vals[1-turn], exp); !ok {
 				t.Error("not swapped")
 			}
@@ -331,6 +338,42 @@ func TestMemoryAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations, want at most %v", tt.name, got, tt.most)
 		}
 	}
+}
+
+// What Get returned stays what it was, whatever is swapped in meanwhile, and is
+// never half of one value and half of another.
+func TestMemoryValuesDoNotChange(t *testing.T) {
+	ctx, m := t.Context(), new(Memory)
+	exp := time.Now().Add(time.Hour)
+	value := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 300+i%3) } // of lengths that fit
+	if ok, err := m.Create(ctx, "k", value(0), exp); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := range 20_000 {
+			if ok, err := m.Swap(ctx, "k", value(i), value(i+1), exp); !ok || err != nil {
+				t.Errorf("%d: %v, %v", i, ok, err)
+			}
+		}
+	})
+	for range 2 {
+		all.Go(func() {
+			var kept, then [8][]byte
+			for i := range 10_000 {
+				got, ok, err := m.Get(ctx, "k")
+				if !ok || err != nil || !bytes.Equal(got, bytes.Repeat(got[:1], len(got))) {
+					t.Errorf("%v, %v: %x", ok, err, got)
+				}
+				at := i % len(kept)
+				if !bytes.Equal(kept[at], then[at]) {
+					t.Errorf("%x became %x", then[at], kept[at])
+				}
+				kept[at], then[at] = got, bytes.Clone(got)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestMemoryParallelOnDistinctKeys(t *testing.T) {

@@ -1,145 +1,232 @@
 package store
 
-import "math/bits"
-
-const (
-	chunkLen   = 64 // entries; 3 KiB
-	lookAt     = 8  // entries that one collection looks at
-	removeMost = 2  // entries that one collection removes
+import (
+	"math/bits"
+	"sync/atomic"
 )
 
-// An entry is one key with its value.
+const (
+	bucketSlots = 3
+	bucketLoad  = 2  // entries for each bucket, at most
+	lookAt      = 8  // entries that one collection looks at, in four times as many buckets at most
+	removeMost  = 2  // entries that one collection removes
+	chunkLen    = 64 // buckets; 8 KiB
+)
+
+// An entry is one key with its value. The zero entry is none.
 type entry struct {
-	data    []byte // the key and then the value, never changed once it is here
+	data    []byte // the key and then the value
 	expires int64  // Unix seconds
 	hash    uint32
-	next    uint32 // the next entry of its bucket: its index plus 1, or 0
-	keyLen  uint32
+	about   uint32 // the length of the key, and the two below
 }
 
-func (e *entry) key() []byte { return e.data[:e.keyLen] }
+const (
+	isThere = 1 << 31
+	// Nobody else has data: the value may be written over.
+	isOwn = 1 << 30
+)
 
-func (e *entry) value() []byte { return e.data[e.keyLen:] }
+func (e *entry) keyLen() int { return int(e.about &^ (isThere | isOwn)) }
+
+func (e *entry) key() []byte { return e.data[:e.keyLen()] }
+
+func (e *entry) value() []byte { return e.data[e.keyLen():] }
+
+// write replaces the value where it lies, where it may and there is room: elsewhere
+// would be another place that no cache of the processor has.
+func (e *entry) write(val []byte) bool {
+	if e.about&isOwn == 0 || len(val) > cap(e.data)-e.keyLen() {
+		return false
+	}
+	e.data = append(e.key(), val...)
+	return true
+}
+
+const kinds = 32
+
+// kindOf: keys begin with a word for what they are of.
+func kindOf[S string | []byte](key S) uint8 {
+	if len(key) == 0 {
+		return 0
+	}
+	return key[0] % kinds
+}
 
 // A table is a map whose every step is short, also the one that grows it and
 // the one after a million entries have expired: a Go map can be searched for
 // expired entries only by a range, which is long where the map is large and
-// empty. Buckets are added one by one (linear hashing); the entries lie without
-// gaps in chunks, so that a hand going round meets nothing but entries, and
-// memory goes back when they go.
+// empty. Buckets are added and taken away one by one (linear hashing), so that a
+// hand going round meets entries in most of them, and memory goes back when they
+// go.
 type table struct {
-	chunks []*[chunkLen]entry
-	heads  []uint32 // of each bucket the first entry: its index plus 1, or 0
-	count  uint32
-	hand   uint32
+	chunks  []*[chunkLen]bucket
+	buckets uint32
+	count   uint32 // entries
+	hand    uint32
+	kinds   [kinds]atomic.Int32 // how many entries there are of each
 }
 
-func (t *table) at(i uint32) *entry { return &t.chunks[i/chunkLen][i%chunkLen] }
+// A bucket is two cache lines side by side. With millions of entries a place that
+// no cache has costs as much as hundreds of instructions: a lookup takes one, and
+// another for key and value.
+type bucket struct {
+	entries [bucketSlots]entry
+	more    *bucket // of the same bucket, where the slots do not do
+}
 
-func (t *table) bucket(hash uint32) uint32 {
-	n := uint32(len(t.heads))
-	mask := uint32(1)<<bits.Len32(n-1) - 1
-	if b := hash & mask; b < n {
-		return b
+func (t *table) at(b uint32) *bucket { return &t.chunks[b/chunkLen][b%chunkLen] }
+
+// head returns the bucket of a hash, where there is one.
+func (t *table) head(hash uint32) *bucket {
+	mask := uint32(1)<<bits.Len32(t.buckets-1) - 1
+	b := hash & mask
+	if b >= t.buckets {
+		b = hash & (mask >> 1)
 	}
-	return hash & (mask >> 1)
+	return t.at(b)
 }
+
+// mayHave is false where there is no such key, and needs no lock. What is asked for
+// most, and is hardly ever there, is whether something was revoked: that is not to
+// wade through a table full of something else.
+func (t *table) mayHave(key string) bool { return t.kinds[kindOf(key)].Load() != 0 }
 
 // find returns nil where there is no such key. What it returns is good until
 // the next insert or remove.
-func (t *table) find(hash uint32, key string) (uint32, *entry) {
+func (t *table) find(hash uint32, key string) *entry {
 	if t.count == 0 {
-		return 0, nil
+		return nil
 	}
-	for i := t.heads[t.bucket(hash)]; i != 0; {
-		e := t.at(i - 1)
-		if e.hash == hash && string(e.key()) == key {
-			return i - 1, e
+	for b := t.head(hash); b != nil; b = b.more {
+		for i := range b.entries {
+			if e := &b.entries[i]; e.hash == hash && e.about != 0 && string(e.key()) == key {
+				return e
+			}
 		}
-		i = e.next
 	}
-	return 0, nil
+	return nil
 }
 
 // insert adds an entry whose key is not there yet.
-func (t *table) insert(e entry) {
-	if int(t.count) == len(t.heads) {
+func (t *table) insert(e *entry) {
+	if t.count++; t.count > t.buckets*bucketLoad {
 		t.grow()
 	}
-	if int(t.count) == len(t.chunks)*chunkLen {
-		t.chunks = append(t.chunks, new([chunkLen]entry))
+	t.kinds[kindOf(e.key())].Add(1)
+	t.head(e.hash).add(e)
+}
+
+func (b *bucket) add(e *entry) {
+	for {
+		for i := range b.entries {
+			if b.entries[i].about == 0 {
+				b.entries[i] = *e
+				return
+			}
+		}
+		if b.more == nil {
+			b.more = new(bucket)
+		}
+		b = b.more
 	}
-	*t.at(t.count) = e
-	t.push(t.count)
-	t.count++
+}
+
+// remove takes out an entry that find returned.
+func (t *table) remove(e *entry) {
+	head := t.head(e.hash)
+	t.kinds[kindOf(e.key())].Add(-1)
+	*e = entry{}
+	for b := head; b.more != nil; b = b.more {
+		if b.more.isEmpty() {
+			b.more = b.more.more
+			break
+		}
+	}
+	if t.count--; t.count < t.buckets {
+		t.shrink()
+	}
 }
 
 // grow adds a bucket and gives it its share of the one that it splits.
 func (t *table) grow() {
-	t.heads = append(t.heads, 0)
-	last := uint32(len(t.heads) - 1)
-	if last == 0 {
-		return
+	if t.buckets == uint32(len(t.chunks))*chunkLen {
+		t.chunks = append(t.chunks, new([chunkLen]bucket))
 	}
-	split := last &^ (1 << (bits.Len32(last) - 1))
-	i := t.heads[split]
-	t.heads[split] = 0
-	for i != 0 {
-		next := t.at(i - 1).next
-		t.push(i - 1)
-		i = next
+	t.buckets++
+	if last := t.buckets - 1; last > 0 {
+		t.deal(t.at(last &^ (1 << (bits.Len32(last) - 1))))
 	}
 }
 
-func (t *table) push(i uint32) {
-	e := t.at(i)
-	head := &t.heads[t.bucket(e.hash)]
-	e.next, *head = *head, i+1
-}
-
-// link returns where the index of an entry stands.
-func (t *table) link(i uint32) *uint32 {
-	p := &t.heads[t.bucket(t.at(i).hash)]
-	for *p != i+1 {
-		p = &t.at(*p - 1).next
-	}
-	return p
-}
-
-// remove closes the gap with the last entry.
-func (t *table) remove(i uint32) {
-	*t.link(i) = t.at(i).next
-	last := t.count - 1
-	if i != last {
-		*t.link(last) = i + 1
-		*t.at(i) = *t.at(last)
-	}
-	*t.at(last) = entry{}
-	t.count = last
-	t.release()
-}
-
-// release keeps one chunk in reserve, against one being made and dropped in
+// shrink takes the last bucket away and gives what it has to the one that it was
+// split from. One chunk stays in reserve, against one being made and dropped in
 // turn.
-func (t *table) release() {
-	if last := len(t.chunks) - 1; last > int(t.count)/chunkLen+1 {
+func (t *table) shrink() {
+	if t.buckets--; t.buckets > 0 {
+		t.deal(t.at(t.buckets))
+	}
+	if last := len(t.chunks) - 1; last > int(t.buckets/chunkLen)+1 {
 		t.chunks[last] = nil
 		t.chunks = t.chunks[:last]
+	}
+}
+
+// deal empties a bucket and enters what was in it anew.
+func (t *table) deal(from *bucket) {
+	all := *from
+	*from = bucket{}
+	for b := &all; b != nil; b = b.more {
+		for i := range b.entries {
+			if e := &b.entries[i]; e.about != 0 {
+				t.head(e.hash).add(e)
+			}
+		}
 	}
 }
 
 // collect moves the hand on and removes what expired in a second before now:
 // since both are cut to the second, nothing goes too early.
 func (t *table) collect(now int64) {
-	for looked, removed := 0, 0; looked < lookAt && removed < removeMost && t.count > 0; looked++ {
-		if t.hand >= t.count {
+	looked, removed := 0, 0
+	for range 4 * lookAt {
+		if t.count == 0 || looked >= lookAt || removed == removeMost {
+			return
+		}
+		if t.hand >= t.buckets {
 			t.hand = 0
 		}
-		if t.at(t.hand).expires >= now {
+		e, n := t.at(t.hand).expired(now)
+		looked += n
+		if e == nil {
 			t.hand++
 			continue
 		}
-		t.remove(t.hand)
+		t.remove(e)
 		removed++
 	}
+}
+
+func (b *bucket) isEmpty() bool {
+	for i := range b.entries {
+		if b.entries[i].about != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// expired returns an entry to collect, if there is one, and how many it looked at.
+func (b *bucket) expired(now int64) (e *entry, looked int) {
+	for ; b != nil; b = b.more {
+		for i := range b.entries {
+			if e = &b.entries[i]; e.about == 0 {
+				continue
+			}
+			if looked++; e.expires < now {
+				return e, looked
+			}
+		}
+	}
+	return nil, looked
 }
