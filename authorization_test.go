@@ -712,8 +712,7 @@ func TestEpochsEndEverything(t *testing.T) {
 					t.Error("somebody else's token is dead")
 				}
 				later, _ := b.authorize(t, func(r *authz.Record) {
-					r.SubjectEpoch, _ = authz.Epoch(t.Context(), b.state, authz.SubjectEpochKey(azUser))
-					r.ClientEpoch, _ = authz.Epoch(t.Context(), b.state, authz.ClientEpochKey("web"))
+					r.SubjectEpoch, r.ClientEpoch, _ = authz.Epochs(t.Context(), b.state, azUser, "web")
 				})
 				next := b.good(t, azRefresh(b.good(t, azRedeem(later)).Refresh))
 				if !b.passes(t, next.Access) {

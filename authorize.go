@@ -355,10 +355,7 @@ func (h *Handler) newCode(ctx context.Context, a *AuthorizationRequest, user res
 	if rec.AuthTime.IsZero() {
 		rec.AuthTime = now
 	}
-	if rec.SubjectEpoch, err = authz.Epoch(ctx, h.state, authz.SubjectEpochKey(user.ID)); err != nil {
-		return "", err
-	}
-	if rec.ClientEpoch, err = authz.Epoch(ctx, h.state, authz.ClientEpochKey(a.Client.ID)); err != nil {
+	if rec.SubjectEpoch, rec.ClientEpoch, err = authz.Epochs(ctx, h.state.forGrants(), user.ID, a.Client.ID); err != nil {
 		return "", err
 	}
 	family := authz.NewFamily()
@@ -369,8 +366,7 @@ func (h *Handler) newCode(ctx context.Context, a *AuthorizationRequest, user res
 // isOffline says whether refresh tokens are issued: where the client may use
 // them, and the person allowed it (OpenID Connect Core §11).
 func (h *Handler) isOffline(client *store.Client, scopes []string) bool {
-	_, has := h.grants["refresh_token"]
-	return has && slices.Contains(client.Grants, "refresh_token") &&
+	return h.grant("refresh_token") != nil && slices.Contains(client.Grants, "refresh_token") &&
 		(h.alwaysRefresh || slices.Contains(scopes, "offline_access"))
 }
 

@@ -30,7 +30,7 @@ type Handler struct {
 	parser        *formParser
 	tokenParser   *formParser // of revocation and introspection
 	addresses     *addresses
-	grants        map[string]grantEntry
+	grants        []grantEntry
 	codec         codec
 	state         *boundedState
 	keys          *KeyRing
@@ -69,6 +69,7 @@ type exchange struct {
 	charged       bool          // the failure bucket was asked already
 	named         string        // the client that is named, if it is registered; for events
 	refused       *store.Client // who showed the right secret and is refused all the same
+	names         clientNames
 	scopes        []string
 	issue         *grant.Issue
 	token         claims
@@ -105,7 +106,6 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 		formatter:     c.Formatter,
 		conventions:   response.ConventionsOf(c.Formatter),
 		addresses:     addressesOf(c.TrustedProxies, c.Logger),
-		grants:        map[string]grantEntry{},
 		codec:         c.Tokens.codec(codecConfig{issuer: c.Issuer, audience: c.Audience, keys: c.Keys, state: c.State}),
 		keys:          c.Keys,
 		state:         bounded(c.State),
@@ -161,9 +161,19 @@ func (h *Handler) addGrants(grants []grant.Grant) (parameters []string) {
 		}
 		entry.ours = isOurGrant(g) && isOurFormatter(h.formatter)
 		entry.local = isOurGrant(g) && h.isLocal()
-		h.grants[entry.name] = entry
+		h.grants = append(h.grants, entry)
 	}
 	return parameters
+}
+
+// grant returns nil where there is no such grant.
+func (h *Handler) grant(name string) *grantEntry {
+	for i := range h.grants {
+		if h.grants[i].name == name {
+			return &h.grants[i]
+		}
+	}
+	return nil
 }
 
 // isOurGrant knows the grants that call nothing of the host's but its State.
@@ -210,10 +220,10 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // leave forgets the request and its body, whose secrets nobody is to find here.
 func (x *exchange) leave(body []byte) {
-	if !x.grant.ours {
-		return
+	if !x.grant.ours || x.issue.Commit != nil && !x.grant.local {
+		return // somebody else's code may have kept something of it
 	}
-	clear(body[:cap(body)])
+	clear(body)
 	if cap(body) > maxMintRoom {
 		body = nil
 	}
@@ -221,7 +231,8 @@ func (x *exchange) leave(body []byte) {
 	if room != nil {
 		room.wipe()
 	}
-	*x = exchange{room: room, bodyRoom: jsontext.Room{Body: body[:0]}}
+	x.request.Forget()
+	*x = exchange{room: room, bodyRoom: jsontext.Room{Body: body[:0]}, request: x.request}
 	exchanges.Put(x)
 }
 
@@ -261,11 +272,11 @@ func (h *Handler) chooseGrant(x *exchange) error {
 	if name == "" {
 		return response.Missing("grant_type")
 	}
-	entry, ok := h.grants[name]
-	if !ok {
+	entry := h.grant(name)
+	if entry == nil {
 		return response.Fail(response.GrantUnsupported)
 	}
-	x.grant = entry
+	x.grant = *entry
 	return nil
 }
 
@@ -327,22 +338,21 @@ func (h *Handler) request(x *exchange) *grant.Request {
 	if x.request.State != nil {
 		return &x.request
 	}
-	x.request = grant.Request{
-		State:           h.state,
-		Realm:           h.realm,
-		Lifetimes:       h.lifetimes,
-		ChallengeProves: h.conventions.ChallengeProves,
+	r := &x.request
+	r.State = h.state.forGrants()
+	r.Realm = h.realm
+	r.Lifetimes = h.lifetimes
+	r.ChallengeProves = h.conventions.ChallengeProves
 
-		GrantType:     x.grant.name,
-		Client:        x.client,
-		Authenticated: x.authenticated,
-		Scopes:        x.scopes,
-		DefaultScopes: h.defaultScopes,
-		Address:       x.address,
-		Now:           x.now,
-		Params:        x.form.params,
-	}
-	return &x.request
+	r.GrantType = x.grant.name
+	r.Client = x.client
+	r.Authenticated = x.authenticated
+	r.Scopes = x.scopes
+	r.DefaultScopes = h.defaultScopes
+	r.Address = x.address
+	r.Now = x.now
+	r.Params = x.form.params
+	return r
 }
 
 func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error) {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -292,6 +293,25 @@ func TestH1_EnvelopeCannotForgetHeaders(t *testing.T) {
 	}
 }
 
+// What net/http does not count itself is counted here: no answer is chunked.
+func TestH1_LongBodyIsCounted(t *testing.T) {
+	for _, n := range []int{1, countedLength - 1, countedLength, countedLength + 1, 100_000} {
+		body := []byte(`"` + strings.Repeat("x", n) + `"`)[:n]
+		b := epNew(t, &epFormatter{
+			token:   func(*response.Token) (response.Reply, error) { return response.Reply{Status: 200, Body: body}, nil },
+			failure: response.OAuth{}.Failure,
+		})
+		srv := httptest.NewServer(b)
+		res := epRaw(t, srv.Listener.Addr().String(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", formMediaType, len(epAcme), epAcme))
+		got, err := io.ReadAll(res.Body)
+		if err != nil || len(got) != n || res.ContentLength != int64(n) || res.TransferEncoding != nil {
+			t.Errorf("%d bytes come as %d of %d, %q: %v", n, len(got), res.ContentLength, res.TransferEncoding, err)
+		}
+		_ = res.Body.Close()
+		srv.Close()
+	}
+}
+
 // Over a real connection, as it may come.
 func TestH1_RawRequests(t *testing.T) {
 	b := epNew(t, response.OAuth{})
@@ -319,6 +339,9 @@ func TestH1_RawRequests(t *testing.T) {
 			defer func() { _ = res.Body.Close() }()
 			if res.StatusCode != tt.status || res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("Content-Type") != epJSONType {
 				t.Errorf("got %d %v", res.StatusCode, res.Header)
+			}
+			if body, err := io.ReadAll(res.Body); err != nil || res.Header.Get("Content-Length") != strconv.Itoa(len(body)) {
+				t.Errorf("Content-Length is %q: %d, %v", res.Header.Get("Content-Length"), len(body), err)
 			}
 		})
 	}

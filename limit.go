@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/tokenbooth/tokenbooth/internal/authz"
 )
 
 // A Limit is the shape of a token bucket: Burst requests at once, and PerSecond
@@ -86,6 +88,23 @@ func anonKey(prefix netip.Prefix, kind, id string) string {
 	b = append(b, '|')
 	b = append(b, id...)
 	return string(b)
+}
+
+// tokenBucket is the kind of a client's own bucket.
+const tokenBucket = "token"
+
+// clientNames is what a client is called where it acts for itself.
+type clientNames struct{ bucket, subject, epoch string }
+
+// namesOf makes them in one piece, as every token request needs them.
+func namesOf(id string) clientNames {
+	var room [256]byte
+	b := append(append(append(room[:0], tokenBucket...), '|'), id...)
+	subject := len(b)
+	b = append(append(b, clientSubjectPrefix...), id...)
+	epoch := len(b)
+	all := string(authz.AppendClientEpochKey(b, id))
+	return clientNames{all[:subject], all[subject:epoch], all[epoch:]}
 }
 
 // clientKey returns the key of a client or a user that is known.

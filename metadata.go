@@ -100,9 +100,9 @@ func (h *Handler) describe(at Endpoints) metadata {
 		}
 	}
 	public := false
-	for name, entry := range h.grants {
-		d.GrantTypes = append(d.GrantTypes, name)
-		public = public || entry.public
+	for i := range h.grants {
+		d.GrantTypes = append(d.GrantTypes, h.grants[i].name)
+		public = public || h.grants[i].public
 	}
 	slices.Sort(d.GrantTypes)
 	if at.Introspection != "" {
@@ -120,7 +120,7 @@ func (h *Handler) describe(at Endpoints) metadata {
 // withOpenID adds the scopes that mean something to the handler itself.
 func (h *Handler) withOpenID(scopes []string) []string {
 	for grantType, scope := range map[string]string{"authorization_code": "openid", "refresh_token": "offline_access"} {
-		if _, has := h.grants[grantType]; has && !slices.Contains(scopes, scope) {
+		if h.grant(grantType) != nil && !slices.Contains(scopes, scope) {
 			scopes = append(scopes, scope)
 		}
 	}

@@ -11,10 +11,13 @@ const maxSubject = 256 // bytes
 
 // mint makes the access token of what a grant decided to issue.
 func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
+	if x.names.subject == "" {
+		x.names = namesOf(x.client.ID)
+	}
 	x.token = claims{
-		subject:  clientSubjectPrefix + x.client.ID,
+		subject:  x.names.subject,
 		clientID: x.client.ID,
-		scope:    joined(x.issue.Scopes, x.formRoom.get("scope")),
+		scope:    joined(x.issue.Scopes, x.scopeText()),
 		readOnly: x.issue.ReadOnly,
 		issued:   x.now,
 		expires:  x.now.Add(h.lifetimes.Access),
@@ -36,6 +39,14 @@ func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
 		return "", fmt.Errorf("tokenbooth: minting the id_token: %w", err)
 	}
 	return token, nil
+}
+
+// scopeText is what the scopes are likely to be when joined.
+func (x *exchange) scopeText() string {
+	if a := x.issue.Authorization; a != nil {
+		return a.Scope()
+	}
+	return x.formRoom.get("scope")
 }
 
 // mintAccessToken leaves a JWT in the room of the request, where only our own
@@ -65,5 +76,5 @@ func (h *Handler) bind(ctx context.Context, x *exchange) error {
 		x.token.subjectEpoch, x.token.clientEpoch = a.Epochs()
 		return nil
 	}
-	return x.token.readEpochs(ctx, h.state)
+	return x.token.readEpochs(ctx, h.state, x.names.epoch)
 }

@@ -50,12 +50,12 @@ func isRevoked(ctx context.Context, state *boundedState, c *claims) (bool, error
 	if err := state.read(ctx, keys, vals); err != nil {
 		return false, err
 	}
-	epoch, err := storedEpoch(vals[1])
+	epoch, err := authz.DecodeEpoch(vals[1])
 	if err != nil || vals[0] != nil || c.clientEpoch < epoch {
 		return true, err
 	}
 	if vals = vals[2:]; !c.ownSubject() {
-		if epoch, err = storedEpoch(vals[0]); err != nil || c.subjectEpoch < epoch {
+		if epoch, err = authz.DecodeEpoch(vals[0]); err != nil || c.subjectEpoch < epoch {
 			return true, err
 		}
 		vals = vals[1:]
@@ -67,14 +67,6 @@ func isRevoked(ctx context.Context, state *boundedState, c *claims) (bool, error
 	return !live, err
 }
 
-// storedEpoch is 0 where nothing was ever revoked.
-func storedEpoch(stored []byte) (int64, error) {
-	if stored == nil {
-		return 0, nil
-	}
-	return authz.DecodeEpoch(stored)
-}
-
 func isLive(record []byte) (bool, error) {
 	if record == nil {
 		return false, nil
@@ -83,9 +75,10 @@ func isLive(record []byte) (bool, error) {
 	return err == nil && rec.Phase == authz.Active, err
 }
 
-// readEpochs gives a token that belongs to no authorization the epochs of now.
-func (c *claims) readEpochs(ctx context.Context, state *boundedState) (err error) {
-	keys := []string{authz.ClientEpochKey(c.clientID)}
+// readEpochs gives a token that belongs to no authorization the epochs of now. The
+// client's is at clientKey.
+func (c *claims) readEpochs(ctx context.Context, state *boundedState, clientKey string) (err error) {
+	keys := []string{clientKey}
 	if !c.ownSubject() {
 		keys = append(keys, authz.SubjectEpochKey(c.subject))
 	}
@@ -94,8 +87,8 @@ func (c *claims) readEpochs(ctx context.Context, state *boundedState) (err error
 	if err = state.read(ctx, keys, vals); err != nil {
 		return err
 	}
-	if c.clientEpoch, err = storedEpoch(vals[0]); err == nil && len(vals) > 1 {
-		c.subjectEpoch, err = storedEpoch(vals[1])
+	if c.clientEpoch, err = authz.DecodeEpoch(vals[0]); err == nil && len(vals) > 1 {
+		c.subjectEpoch, err = authz.DecodeEpoch(vals[1])
 	}
 	return err
 }

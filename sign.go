@@ -130,14 +130,15 @@ func newMintRoom() *mintRoom { return &mintRoom{make([]byte, 0, 1<<10), make([]b
 
 const maxMintRoom = 16 << 10 // bytes that are kept
 
-// wipe leaves nothing of what was in the room.
+// wipe leaves nothing of what was in the room. Beyond what is in it there is
+// nothing, since whoever makes it shorter wipes.
 func (m *mintRoom) wipe() {
 	if cap(m.payload)+cap(m.token) > maxMintRoom {
 		*m = *newMintRoom()
 		return
 	}
-	clear(m.payload[:cap(m.payload)])
-	clear(m.token[:cap(m.token)])
+	clear(m.payload)
+	clear(m.token)
 	m.payload, m.token = m.payload[:0], m.token[:0]
 }
 
@@ -145,12 +146,14 @@ func (m *mintRoom) wipe() {
 func (s *signer) compact(m *mintRoom) error {
 	m.token = append(m.token[:0], s.header...)
 	m.token = base64.RawURLEncoding.AppendEncode(m.token, m.payload)
-	signature, err := s.sign(m.payload[:0], m.token)
+	before := len(m.payload)
+	signed, err := s.sign(m.payload, m.token)
 	if err != nil {
 		return fmt.Errorf("tokenbooth: signing: %w", err)
 	}
+	m.payload = signed
 	m.token = append(m.token, '.')
-	m.token = base64.RawURLEncoding.AppendEncode(m.token, signature)
+	m.token = base64.RawURLEncoding.AppendEncode(m.token, signed[before:])
 	return nil
 }
 

@@ -76,6 +76,21 @@ func (b *boundedState) readMany(ctx context.Context, keys []string, vals [][]byt
 	return nil
 }
 
+// forGrants returns what also reads several keys at once where the State can.
+func (b *boundedState) forGrants() store.State {
+	if b.many == nil {
+		return b
+	}
+	return manyState{b}
+}
+
+type manyState struct{ *boundedState }
+
+func (m manyState) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
+	vals := make([][]byte, len(keys))
+	return vals, m.readMany(ctx, keys, vals)
+}
+
 func (b *boundedState) Create(ctx context.Context, key string, val []byte, expires time.Time) (bool, error) {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/tokenbooth/tokenbooth/internal/authz"
 	"github.com/tokenbooth/tokenbooth/store"
 )
 
@@ -95,14 +96,15 @@ func TestMintInOneTrip(t *testing.T) {
 	}
 	c := claims{clientID: "acme", subject: "ada"}
 	s.single = 0
-	if err := c.readEpochs(t.Context(), b.Handler.state); err != nil || c.clientEpoch == 0 || c.subjectEpoch == 0 {
+	key := authz.ClientEpochKey("acme")
+	if err := c.readEpochs(t.Context(), b.Handler.state, key); err != nil || c.clientEpoch == 0 || c.subjectEpoch == 0 {
 		t.Errorf("%v, %d, %d", err, c.clientEpoch, c.subjectEpoch)
 	}
 	if s.many != 1 || s.single != 0 {
 		t.Errorf("%d round trips of many and %d of one", s.many, s.single)
 	}
 	s.spoil = func(context.Context, [][]byte) ([][]byte, error) { return make([][]byte, 3), nil }
-	if err := c.readEpochs(t.Context(), b.Handler.state); err == nil {
+	if err := c.readEpochs(t.Context(), b.Handler.state, key); err == nil {
 		t.Error("another number of values was taken")
 	}
 }

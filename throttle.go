@@ -35,7 +35,12 @@ func (h *Handler) limit(ctx context.Context, x *exchange, entitled bool) error {
 // that it is itself: its bucket is by address too, so that nobody empties
 // another's (L1).
 func (h *Handler) limitClient(ctx context.Context, x *exchange, client *store.Client) error {
-	return h.take(ctx, bucketOf("token", client.ID, client.Public, x.address), limitOf(client, h.clientLimit))
+	x.names = namesOf(client.ID)
+	key := x.names.bucket
+	if client.Public {
+		key = anonKey(x.address, tokenBucket, client.ID)
+	}
+	return h.take(ctx, key, limitOf(client, h.clientLimit))
 }
 
 func take(ctx context.Context, limiter Limiter, key string, l Limit) (Decision, error) {

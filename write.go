@@ -10,20 +10,33 @@ import (
 	"github.com/tokenbooth/tokenbooth/response"
 )
 
+// Whoever adds to one of these makes another: it has no room.
+var (
+	jsonType = []string{jsonMediaType}
+	noStore  = []string{"no-store"}
+	noCache  = []string{"no-cache"}
+	noSniff  = []string{"nosniff"}
+)
+
+// countedLength is how long a body may be for net/http to count it itself, which
+// costs less than another header: twice in HTTP/1, and HTTP/2 takes any.
+const countedLength = 2 << 10
+
 // write writes a Reply. What every answer must carry is set after the headers of
 // the envelope, so that none can forget or change it. After an error net/http may
 // still read the body (HTTP/2): it is not to be used again.
 func write(w http.ResponseWriter, reply response.Reply) error {
 	h := w.Header()
 	setHeaders(w, reply.Header)
-	// The names are in canonical form, the values in one piece: Header.Set would
-	// allocate each.
-	values := []string{"application/json", "no-store", "no-cache", "nosniff", strconv.Itoa(len(reply.Body))}
-	h["Content-Type"] = values[0:1:1]
-	h["Cache-Control"] = values[1:2:2]
-	h["Pragma"] = values[2:3:3]
-	h["X-Content-Type-Options"] = values[3:4:4]
-	h["Content-Length"] = values[4:5:5]
+	// The names are in canonical form, and the values are the same for all:
+	// Header.Set would allocate each.
+	h["Content-Type"] = jsonType
+	h["Cache-Control"] = noStore
+	h["Pragma"] = noCache
+	h["X-Content-Type-Options"] = noSniff
+	if delete(h, "Content-Length"); len(reply.Body) > countedLength {
+		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
+	}
 	w.WriteHeader(reply.Status)
 	_, err := w.Write(reply.Body)
 	return err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tokenbooth/tokenbooth/internal/authz"
 	"github.com/tokenbooth/tokenbooth/response"
+	"github.com/tokenbooth/tokenbooth/store"
 )
 
 // maxRounds bounds how often a change that has to be made starts over.
@@ -15,33 +17,40 @@ const maxRounds = 8
 // An Authorization is what a user allowed a client, as far as the tokens of it
 // have to tell.
 type Authorization struct {
-	family                    authz.Family
+	key                       string // of its record
+	scope                     string // of this exchange, before the client's record is looked at
 	openID                    bool
 	nonce                     string
 	authTime                  int64
 	subjectEpoch, clientEpoch int64
 }
 
-func authorizationOf(rec *authz.Record, family authz.Family) Authorization {
-	return Authorization{family, rec.OpenID, rec.OIDCNonce, rec.AuthTime.Unix(), rec.SubjectEpoch, rec.ClientEpoch}
+// A granted is the issue of an authorization and all that hangs on it, in one piece
+// of memory.
+type granted struct {
+	issue         Issue
+	user          response.Subject
+	authorization Authorization
+	scopes        [4]string
+	change        change
+	record        [320]byte
 }
 
-// issueOf is what a client gets of an authorization: the scopes, as far as its
-// record still allows them.
-func issueOf(r *Request, rec *authz.Record, family authz.Family, scope string) *Issue {
-	allowed := slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
-		return !slices.Contains(r.Client.Scopes, s)
-	})
-	all := &struct { // in one piece
-		issue         Issue
-		user          response.Subject
-		authorization Authorization
-	}{
-		user:          response.Subject{ID: rec.Subject, Username: rec.User},
-		authorization: authorizationOf(rec, family),
+// issueOf is what a client gets of the authorization at the key: the scopes, as far
+// as its record still allows them.
+func issueOf(r *Request, rec *authz.Record, key, scope string) *granted {
+	g := r.newGranted()
+	g.user = response.Subject{ID: rec.Subject, Username: rec.User}
+	g.authorization = Authorization{
+		key, scope, rec.OpenID, rec.OIDCNonce, rec.AuthTime.Unix(), rec.SubjectEpoch, rec.ClientEpoch,
 	}
-	all.issue = Issue{User: &all.user, Scopes: allowed, Authorization: &all.authorization}
-	return &all.issue
+	g.issue = Issue{User: &g.user, Scopes: g.scopes[:0], Authorization: &g.authorization}
+	for s := range strings.FieldsSeq(scope) {
+		if slices.Contains(r.Client.Scopes, s) {
+			g.issue.Scopes = append(g.issue.Scopes, s)
+		}
+	}
+	return g
 }
 
 // alarm is a refusal that tells those who watch whose authorization it was.
@@ -51,22 +60,32 @@ func alarm(reason response.Reason, rec *authz.Record) error {
 	return f
 }
 
-// commit swaps the record when the answer is ready.
-func commit(r *Request, family authz.Family, old []byte, next *authz.Record) func(context.Context) error {
-	val, expires := next.Encode(), next.Expires()
-	return func(ctx context.Context) error {
-		swapped, err := authz.SwapEncoded(ctx, r.State, family, old, val, expires)
-		if err == nil && !swapped {
-			return ErrConflict
-		}
-		return err
-	}
+// commits has the issue swap the record when the answer is ready.
+func (g *granted) commits(r *Request, old []byte, next *authz.Record) {
+	g.change = change{r.State, g.authorization.key, old, next.AppendTo(g.record[:0]), next.Expires()}
+	g.issue.Commit = g.change.commit
 }
 
-// load reads the record of a family that nothing has revoked as a whole, into rec:
-// it need not outlive the exchange.
-func load(ctx context.Context, r *Request, family authz.Family, rec *authz.Record) (raw []byte, err error) {
-	raw, ok, err := authz.LoadTo(ctx, r.State, family, rec)
+// A change is the one of an exchange that consumes something.
+type change struct {
+	state    store.State
+	key      string
+	old, val []byte
+	expires  time.Time
+}
+
+func (c *change) commit(ctx context.Context) error {
+	swapped, err := authz.SwapEncoded(ctx, c.state, c.key, c.old, c.val, c.expires)
+	if err == nil && !swapped {
+		return ErrConflict
+	}
+	return err
+}
+
+// load reads the record at the key that nothing has revoked as a whole, into rec: it
+// need not outlive the exchange.
+func load(ctx context.Context, r *Request, key string, rec *authz.Record) (raw []byte, err error) {
+	raw, ok, err := authz.LoadTo(ctx, r.State, key, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -79,25 +98,21 @@ func load(ctx context.Context, r *Request, family authz.Family, rec *authz.Recor
 // liveEpochs refuses what was authorized before everything of the subject or the
 // client was revoked.
 func liveEpochs(ctx context.Context, r *Request, rec *authz.Record) error {
-	epoch, err := authz.Epoch(ctx, r.State, authz.SubjectEpochKey(rec.Subject))
+	subject, client, err := authz.Epochs(ctx, r.State, rec.Subject, rec.Client)
 	if err != nil {
 		return err
 	}
-	if rec.SubjectEpoch < epoch {
-		return response.Fail(response.GrantRefused)
-	}
-	epoch, err = authz.Epoch(ctx, r.State, authz.ClientEpochKey(rec.Client))
-	if err != nil {
-		return err
-	}
-	if rec.ClientEpoch < epoch {
+	if rec.SubjectEpoch < subject || rec.ClientEpoch < client {
 		return response.Fail(response.GrantRefused)
 	}
 	return nil
 }
 
 // Family is the public name of the authorization, which its tokens carry.
-func (a *Authorization) Family() string { return string(a.family[:]) }
+func (a *Authorization) Family() string { return authz.FamilyIn(a.key) }
+
+// Scope is that of its tokens, but for what the client's record allows no more.
+func (a *Authorization) Scope() string { return a.scope }
 
 // OpenID says whether an id_token was asked for, and returns what it needs.
 func (a *Authorization) OpenID() (nonce string, authTime int64, ok bool) {

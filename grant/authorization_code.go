@@ -34,20 +34,21 @@ func (AuthorizationCode) Exchange(ctx context.Context, r *Request) (*Issue, erro
 	if !ok {
 		return nil, response.Fail(response.GrantRefused)
 	}
+	key := authz.Key(family)
 	var rec authz.Record
 	for range maxRounds {
-		raw, err := load(ctx, r, family, &rec)
+		raw, err := load(ctx, r, key, &rec)
 		if err != nil {
 			return nil, err
 		}
 		next, secret, verdict := rec.Redeem(hash, redeems(r, &rec), r.Conflict, r.Now, r.Lifetimes)
 		if verdict == authz.Grant {
-			issue := issueOf(r, &rec, family, rec.Scope)
+			g := issueOf(r, &rec, key, rec.Scope)
 			if rec.Offline {
-				issue.RefreshToken = authz.Token(family, secret, next.MACNonce, next.Gen)
+				g.issue.RefreshToken = authz.Token(family, secret, next.MACNonce, next.Gen)
 			}
-			issue.Commit = commit(r, family, raw, next)
-			return issue, nil
+			g.commits(r, raw, next)
+			return &g.issue, nil
 		}
 		if next == nil {
 			return nil, response.Fail(response.GrantRefused)

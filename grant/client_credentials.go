@@ -11,5 +11,7 @@ func (ClientCredentials) Type() string { return "client_credentials" }
 
 // Exchange issues the scopes asked for, else the default ones.
 func (ClientCredentials) Exchange(_ context.Context, r *Request) (*Issue, error) {
-	return &Issue{Scopes: r.ScopesOrDefault()}, nil
+	issue := r.newIssue()
+	issue.Scopes = r.ScopesOrDefault()
+	return issue, nil
 }

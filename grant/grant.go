@@ -74,6 +74,38 @@ type Request struct {
 	ChallengeProves bool
 	// Conflict says that Commit was called before and somebody else was faster.
 	Conflict bool
+
+	// Memory that is used again.
+	own  Issue
+	room *granted
+	lent bool // one of them is out
+}
+
+// Forget empties the request for another use, with the memory of its last [Issue],
+// which is not to be looked at any more.
+func (r *Request) Forget() {
+	if r.room != nil {
+		*r.room = granted{}
+	}
+	*r = Request{room: r.room}
+}
+
+// newIssue is in the request, once.
+func (r *Request) newIssue() *Issue {
+	if r.lent {
+		return new(Issue)
+	}
+	r.lent = true
+	return &r.own
+}
+
+// newGranted is in memory of the request, once.
+func (r *Request) newGranted() *granted {
+	if r.room == nil || r.lent {
+		r.room = new(granted)
+	}
+	r.lent = true
+	return r.room
 }
 
 // Lifetimes bound an authorization.

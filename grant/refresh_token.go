@@ -32,9 +32,10 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 	if !ok {
 		return nil, response.Fail(response.GrantRefused)
 	}
+	key := authz.Key(t.Family)
 	var rec, next authz.Record
 	for range maxRounds {
-		raw, err := load(ctx, r, t.Family, &rec)
+		raw, err := load(ctx, r, key, &rec)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +51,7 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 		case authz.Refuse:
 			return nil, response.Fail(response.GrantRefused)
 		case authz.Grant, authz.Again, authz.RolledBack:
-			return rotated(r, &rec, raw, &next, &t, scope, verdict), nil
+			return rotated(r, issueOf(r, &rec, key, scope), &rec, raw, &next, &t, verdict), nil
 		}
 		swapped, err := authz.Swap(ctx, r.State, t.Family, raw, &next)
 		if err != nil {
@@ -63,16 +64,15 @@ func (RefreshToken) Exchange(ctx context.Context, r *Request) (*Issue, error) {
 	return nil, response.Fail(response.Overloaded)
 }
 
-func rotated(r *Request, rec *authz.Record, raw []byte, next *authz.Record, t *authz.Refresh, scope string, v authz.Verdict) *Issue {
-	issue := issueOf(r, rec, t.Family, scope)
+func rotated(r *Request, g *granted, rec *authz.Record, raw []byte, next *authz.Record, t *authz.Refresh, v authz.Verdict) *Issue {
 	if v == authz.Again {
-		issue.RefreshToken = authz.Token(t.Family, t.Secret, rec.MACNonce, rec.Gen)
-		return issue
+		g.issue.RefreshToken = authz.Token(t.Family, t.Secret, rec.MACNonce, rec.Gen)
+		return &g.issue
 	}
-	issue.RefreshToken = authz.Token(t.Family, t.Secret, next.MACNonce, next.Gen)
-	issue.Commit = commit(r, t.Family, raw, next)
-	issue.StateLostWrites = v == authz.RolledBack
-	return issue
+	g.issue.RefreshToken = authz.Token(t.Family, t.Secret, next.MACNonce, next.Gen)
+	g.issue.StateLostWrites = v == authz.RolledBack
+	g.commits(r, raw, next)
+	return &g.issue
 }
 
 // narrowed returns the scope of the new access token: that of the authorization,

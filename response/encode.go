@@ -20,8 +20,9 @@ func newBody(t *Token) []byte {
 }
 
 func appendAccessToken(b []byte, name string, t *Token) []byte {
-	if t.Room != nil {
-		return jsontext.AppendString(append(b, name...), t.Room.Token)
+	if t.Room != nil { // a JWS: it has nothing to escape
+		b = append(append(b, name...), '"')
+		return append(append(b, t.Room.Token...), '"')
 	}
 	return appendText(b, name, t.AccessToken)
 }

@@ -82,8 +82,18 @@ var mutants = []mutant{
 		"takes what follows the object", ".", "TestP9_JSONRefused",
 	},
 	{
-		"P10", "form.go", `t.timeout = min(t.timeout, srv.ReadTimeout)`, `t.timeout = max(t.timeout, srv.ReadTimeout)`,
+		"P10", "bodytime.go", `timeout = min(timeout, srv.ReadTimeout)`, `timeout = max(timeout, srv.ReadTimeout)`,
 		"lengthens the read deadline of the server", ".", "TestP10_SlowBody",
+	},
+
+	{
+		"P10", "bodytime.go", `for t := l.first; t != nil && !t.until.After(now); t = l.first {`,
+		`for t := l.first; t != nil && !t.until.After(now) && l.last != t; t = l.first {`,
+		"never ends the last slow body", ".", "TestP10_EachBodyHasItsOwnTime",
+	},
+	{
+		"P10", "bodytime.go", `	<-t.ended // the writer`, `	// the writer`,
+		"leaves the writer to a goroutine when the handler has returned", ".", "TestP10_AStuckWriterStopsNoOther",
 	},
 
 	// Clients.
@@ -412,7 +422,7 @@ var mutants = []mutant{
 		"waits for the state without end", ".", "TestS2_StoreCallsAreBounded",
 	},
 	{
-		"H1", "write.go", `"no-store", "no-cache",`, `"private", "no-cache",`,
+		"H1", "write.go", `= []string{"no-store"}`, `= []string{"private"}`,
 		"forgets no-store", ".", "TestH1_EnvelopeCannotForgetHeaders",
 	},
 	{
@@ -458,8 +468,20 @@ var mutants = []mutant{
 		"writes the status of the guard as a string", "./response", "TestGolden",
 	},
 	{
-		"store", "store/memory.go", `if !bytes.Equal(e.value(), old) {`, `if bytes.Equal(old, nil) {`,
+		"store", "store/memory.go", `case !bytes.Equal(e.value(), old):`, `case bytes.Equal(old, nil):`,
 		"swaps whatever is there", "./store", "TestMemoryIsState",
+	},
+	{
+		"store", "store/memory.go", `if e.about&isOwn != 0 {`, `if false {`,
+		"returns a value that the next Swap writes over", "./store", "TestMemoryValuesDoNotChange",
+	},
+	{
+		"store", "store/table.go", `t.kinds[kindOf(e.key())].Add(-1)`, `t.kinds[kindOf(e.key())].Add(-2)`,
+		"counts a removed entry twice", "./store", "TestMemoryAgainstModel",
+	},
+	{
+		"G5", "handler.go", `x.issue.Commit != nil && !x.grant.local`, `false`,
+		"writes over what a State was given", ".", "TestG5_WhatAStateWasGivenIsNotUsedAgain",
 	},
 	{
 		"store", "store/memory.go", `created := e.keep(val, fresh.expires)`, `created := e.keep(val, fresh.expires) || true`,

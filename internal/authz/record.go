@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tokenbooth/tokenbooth/store"
@@ -63,8 +64,13 @@ func NewFamily() (f Family) {
 	return f
 }
 
+const keyPrefix = "authz:"
+
 // Key is where the record of a family is.
-func Key(f Family) string { return "authz:" + string(f[:]) }
+func Key(f Family) string { return keyPrefix + string(f[:]) }
+
+// FamilyIn returns the bytes of the family whose record is at the key.
+func FamilyIn(key string) string { return key[len(keyPrefix):] }
 
 // Expires is until when the record has to be kept: while any token of it may
 // live, and a while longer for clocks that differ.
@@ -84,8 +90,21 @@ const version = 1
 
 // Encode returns the record with 16 fresh random bytes: no two writes are alike,
 // so that a writer whose reply was lost knows its own by reading.
-func (r *Record) Encode() []byte {
-	b := make([]byte, 0, 256+len(r.Client)+len(r.Subject)+len(r.User)+len(r.Scope)+len(r.Redirect)+len(r.OIDCNonce))
+func (r *Record) Encode() []byte { return r.AppendTo(make([]byte, 0, r.size())) }
+
+const (
+	fixed    = 4 + 16 + 3*32 + 8
+	mostElse = 9*binary.MaxVarintLen64 + 7*3 // numbers, and the lengths of texts
+)
+
+func (r *Record) size() int {
+	return fixed + mostElse + len(r.Client) + len(r.Subject) + len(r.User) + len(r.Scope) +
+		len(r.Redirect) + len(r.Challenge) + len(r.OIDCNonce)
+}
+
+// AppendTo appends what Encode returns.
+func (r *Record) AppendTo(b []byte) []byte {
+	b = slices.Grow(b, r.size())
 	b = append(b, version, byte(r.Phase), flag(r.OpenID)|flag(r.Offline)<<1, r.Fails)
 	b = b[:len(b)+16]
 	_, _ = rand.Read(b[len(b)-16:])
@@ -149,7 +168,6 @@ func Decode(b []byte) (*Record, error) {
 
 // decode leaves it to the caller where the record is.
 func (r *Record) decode(b []byte) error {
-	const fixed = 4 + 16 + 3*32 + 8
 	if len(b) > 0 && b[0] > version {
 		return errLater
 	}

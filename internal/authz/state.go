@@ -14,17 +14,17 @@ import (
 // Load reads the record of a family. It returns nil where there is none.
 func Load(ctx context.Context, s store.State, f Family) (rec *Record, raw []byte, err error) {
 	rec = new(Record)
-	raw, ok, err := LoadTo(ctx, s, f, rec)
+	raw, ok, err := LoadTo(ctx, s, Key(f), rec)
 	if err != nil || !ok {
 		return nil, nil, err
 	}
 	return rec, raw, nil
 }
 
-// LoadTo is Load into a record of the caller's, which says false where there is
-// none.
-func LoadTo(ctx context.Context, s store.State, f Family, rec *Record) (raw []byte, ok bool, err error) {
-	raw, ok, err = s.Get(ctx, Key(f))
+// LoadTo is Load from the [Key] of a family into a record of the caller's, which
+// says false where there is none.
+func LoadTo(ctx context.Context, s store.State, key string, rec *Record) (raw []byte, ok bool, err error) {
+	raw, ok, err = s.Get(ctx, key)
 	if err != nil || !ok {
 		return nil, false, err
 	}
@@ -35,16 +35,17 @@ func LoadTo(ctx context.Context, s store.State, f Family, rec *Record) (raw []by
 // Swap replaces the record. Where the store's reply is lost it finds out whether
 // the write was made: no other writes these bytes.
 func Swap(ctx context.Context, s store.State, f Family, old []byte, next *Record) (bool, error) {
-	return SwapEncoded(ctx, s, f, old, next.Encode(), next.Expires())
+	return SwapEncoded(ctx, s, Key(f), old, next.Encode(), next.Expires())
 }
 
-// SwapEncoded is Swap with what Encode and Expires of the next record returned.
-func SwapEncoded(ctx context.Context, s store.State, f Family, old, val []byte, expires time.Time) (bool, error) {
-	swapped, err := s.Swap(ctx, Key(f), old, val, expires)
+// SwapEncoded is Swap at the [Key] of a family with what Encode and Expires of the
+// next record returned.
+func SwapEncoded(ctx context.Context, s store.State, key string, old, val []byte, expires time.Time) (bool, error) {
+	swapped, err := s.Swap(ctx, key, old, val, expires)
 	if err == nil {
 		return swapped, nil
 	}
-	if now, ok, again := s.Get(ctx, Key(f)); again == nil && ok && bytes.Equal(now, val) {
+	if now, ok, again := s.Get(ctx, key); again == nil && ok && bytes.Equal(now, val) {
 		return true, nil
 	}
 	return false, err
@@ -96,34 +97,88 @@ const epochLife = 31 * 24 * time.Hour
 // EpochLife is how long an epoch has to be kept: longer than whatever it revokes.
 func EpochLife(l Lifetimes) time.Duration { return max(epochLife, l.Absolute, l.Access) + keepLonger }
 
+const (
+	subjectEpoch = "epoch:sub"
+	clientEpoch  = "epoch:client"
+	maxPlainName = 64
+	epochKeyRoom = len(clientEpoch) + len("=") + maxPlainName
+)
+
 // SubjectEpochKey and ClientEpochKey are where epochs are.
-func SubjectEpochKey(subject string) string { return epochKey("epoch:sub", subject) }
-
-// ClientEpochKey is where a client's epoch is.
-func ClientEpochKey(client string) string { return epochKey("epoch:client", client) }
-
-// epochKey leaves a short name as it is: its hash would take longer than finding
-// it in memory. What follows the kind tells the two forms apart, whatever a name
-// looks like.
-func epochKey(kind, name string) string {
-	if len(name) <= 64 {
-		return kind + "=" + name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return kind + ":" + string(sum[:])
+func SubjectEpochKey(subject string) string {
+	var room [epochKeyRoom]byte
+	return string(appendEpochKey(room[:0], subjectEpoch, subject))
 }
 
-// Epoch reads an epoch; 0 where nothing was ever revoked.
-func Epoch(ctx context.Context, s store.State, key string) (int64, error) {
+// ClientEpochKey is where a client's epoch is.
+func ClientEpochKey(client string) string {
+	var room [epochKeyRoom]byte
+	return string(AppendClientEpochKey(room[:0], client))
+}
+
+// AppendClientEpochKey appends what [ClientEpochKey] returns.
+func AppendClientEpochKey(b []byte, client string) []byte {
+	return appendEpochKey(b, clientEpoch, client)
+}
+
+// appendEpochKey leaves a short name as it is: its hash would take longer than
+// finding it in memory. What follows the kind tells the two forms apart, whatever a
+// name looks like.
+func appendEpochKey(b []byte, kind, name string) []byte {
+	b = append(b, kind...)
+	if len(name) <= maxPlainName {
+		return append(append(b, '='), name...)
+	}
+	sum := sha256.Sum256([]byte(name))
+	return append(append(b, ':'), sum[:]...)
+}
+
+// Epochs reads both epochs of an authorization, in one round trip where the State
+// can do that; 0 where nothing was ever revoked.
+func Epochs(ctx context.Context, s store.State, subject, client string) (ofSubject, ofClient int64, err error) {
+	var room [2 * epochKeyRoom]byte
+	b := appendEpochKey(room[:0], subjectEpoch, subject)
+	n := len(b)
+	keys := string(AppendClientEpochKey(b, client))
+	if many, ok := s.(store.MultiGetter); ok {
+		return manyEpochs(ctx, many, []string{keys[:n], keys[n:]})
+	}
+	if ofSubject, err = epochAt(ctx, s, keys[:n]); err == nil {
+		ofClient, err = epochAt(ctx, s, keys[n:])
+	}
+	return ofSubject, ofClient, err
+}
+
+func manyEpochs(ctx context.Context, s store.MultiGetter, keys []string) (first, second int64, err error) {
+	vals, err := s.GetMany(ctx, keys)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(vals) != len(keys) {
+		return 0, 0, ErrDamaged
+	}
+	if first, err = DecodeEpoch(vals[0]); err == nil {
+		second, err = DecodeEpoch(vals[1])
+	}
+	return first, second, err
+}
+
+func epochAt(ctx context.Context, s store.State, key string) (int64, error) {
 	raw, ok, err := s.Get(ctx, key)
 	if err != nil || !ok {
 		return 0, err
 	}
+	if raw == nil {
+		return 0, ErrDamaged // it is there
+	}
 	return DecodeEpoch(raw)
 }
 
-// DecodeEpoch reads the stored form of an epoch.
+// DecodeEpoch reads the stored form of an epoch; 0 where there is none.
 func DecodeEpoch(raw []byte) (int64, error) {
+	if raw == nil {
+		return 0, nil
+	}
 	if len(raw) != 8+16 {
 		return 0, ErrDamaged
 	}

@@ -114,7 +114,7 @@ func TestEpochs(t *testing.T) {
 	now := time.Now()
 	read := func() int64 {
 		t.Helper()
-		e, err := Epoch(t.Context(), m, key)
+		e, _, err := Epochs(t.Context(), m, "user-7", "none")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,9 +1,11 @@
 package authz
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"strconv"
@@ -98,12 +100,10 @@ func macOf(s, nonce *[32]byte, gen uint64) [32]byte {
 	const message = len("rt|") + 32 + 8
 	var inner [sha256.BlockSize + message]byte
 	var outer [sha256.BlockSize + sha256.Size]byte
-	copy(inner[:], s[:])
-	copy(outer[:], s[:])
-	for i := range sha256.BlockSize {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
-	}
+	copy(inner[:], ipad)
+	copy(outer[:], opad)
+	subtle.XORBytes(inner[:], s[:], inner[:])
+	subtle.XORBytes(outer[:], s[:], outer[:])
 	b := append(inner[:sha256.BlockSize], "rt|"...)
 	b = append(b, nonce[:]...)
 	binary.BigEndian.AppendUint64(b, gen)
@@ -111,6 +111,11 @@ func macOf(s, nonce *[32]byte, gen uint64) [32]byte {
 	copy(outer[sha256.BlockSize:], sum[:])
 	return sha256.Sum256(outer[:])
 }
+
+var (
+	ipad = bytes.Repeat([]byte{0x36}, sha256.BlockSize)
+	opad = bytes.Repeat([]byte{0x5c}, sha256.BlockSize)
+)
 
 func hashOf(label string, secret []byte) [32]byte {
 	var room [64]byte
