@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/tokenbooth/tokenbooth/internal/authz"
 	"github.com/tokenbooth/tokenbooth/store"
@@ -89,7 +90,7 @@ func TestRevokedInOneTrip(t *testing.T) {
 // TestMintInOneTrip: a token of a user without an authorization carries both
 // epochs, which are read at once.
 func TestMintInOneTrip(t *testing.T) {
-	s := &stMany{State: new(store.Memory)}
+	s := &stMany{State: &store.Memory{Now: func() time.Time { return gkStart }}}
 	b := gkNew(t, func(c *HandlerConfig) { c.State = s })
 	if err := errors.Join(b.RevokeSubject(t.Context(), "ada"), b.RevokeClient(t.Context(), "acme")); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ func write(w http.ResponseWriter, reply response.Reply) error {
 	h["Cache-Control"] = noStore
 	h["Pragma"] = noCache
 	h["X-Content-Type-Options"] = noSniff
-	if delete(h, "Content-Length"); len(reply.Body) > countedLength {
+	if len(reply.Body) > countedLength {
 		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
 	}
 	w.WriteHeader(reply.Status)
@@ -46,6 +46,9 @@ func setHeaders(w http.ResponseWriter, headers http.Header) {
 	h := w.Header()
 	for name, values := range headers {
 		h[http.CanonicalHeaderKey(name)] = values
+	}
+	if len(headers) > 0 {
+		delete(h, "Content-Length") // that of an envelope
 	}
 }
 

@@ -97,8 +97,8 @@ func (c *clientCall) ask(b *testing.B, h http.Handler, i uint64) {
 	}
 }
 
-// BenchmarkRefresh renews HS256 tokens, without an id_token, of authorizations
-// drawn at random from as many as the name says.
+// BenchmarkRefresh renews HS256 tokens, without an id_token, of as many
+// authorizations as the name says, in no order.
 //
 // A tenth of them were authorized and are renewed, which is more than any cache of
 // a processor holds. The rest are entries of the same size between theirs: an
@@ -108,25 +108,25 @@ func BenchmarkRefresh(b *testing.B) {
 		b.Run(fmt.Sprintf("alg=HS256/families=%d", n), func(b *testing.B) {
 			h, tokens := manyFamilies(b, n)
 			c := newRefreshCall()
-			overCollection(b, func() { c.renew(b, h, drawn(tokens)) })
+			next := 0
+			overCollection(b, func() {
+				c.renew(b, h, &tokens[next])
+				if next++; next == len(tokens) {
+					next = 0
+				}
+			})
 		})
 	}
 }
 
-// A keptToken is one that the client holds, or says which it uses in place of it.
-// So the client of one authorization misses the processor's caches as the one of a
-// million does, and the difference is the package's.
+// A keptToken is one that the client holds, in the order in which it uses them: it
+// has them all in the processor's caches, and what misses those is the package's.
 type keptToken struct {
-	uses   int
 	length int
-	text   [176]byte
+	text   [184]byte
 }
 
 func (k *keptToken) keep(token []byte) { k.length = copy(k.text[:], token) }
-
-func drawn(tokens []keptToken) *keptToken {
-	return &tokens[tokens[mrand.IntN(len(tokens))].uses]
-}
 
 func manyFamilies(b *testing.B, n int) (h http.Handler, tokens []keptToken) {
 	state := &crowdedState{Memory: new(store.Memory), copies: 9}
@@ -144,16 +144,13 @@ func manyFamilies(b *testing.B, n int) (h http.Handler, tokens []keptToken) {
 	open.Limiter = tokenbooth.Unlimited{}
 	booth := newOurs(open)
 	authorize := booth.Authorize(approve)
-	tokens = make([]keptToken, manyOf()/10)
-	live := min(n, len(tokens))
-	onAll(live, func(from, to int) {
+	tokens = make([]keptToken, max(1, n/10))
+	onAll(len(tokens), func(from, to int) {
 		for i := from; i < to; i++ {
 			tokens[i].keep(signIn(b, authorize, booth, fmt.Sprintf("user:%d", i)))
 		}
 	})
-	for i := range tokens {
-		tokens[i].uses = i % live
-	}
+	mrand.Shuffle(len(tokens), func(i, j int) { tokens[i], tokens[j] = tokens[j], tokens[i] })
 	config.State = state.Memory
 	return newOurs(config), tokens
 }

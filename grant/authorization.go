@@ -33,6 +33,7 @@ type granted struct {
 	authorization Authorization
 	scopes        [4]string
 	change        change
+	commit        func(context.Context) error // of the change
 	record        [320]byte
 }
 
@@ -45,8 +46,9 @@ func issueOf(r *Request, rec *authz.Record, key, scope string) *granted {
 		key, scope, rec.OpenID, rec.OIDCNonce, rec.AuthTime.Unix(), rec.SubjectEpoch, rec.ClientEpoch,
 	}
 	g.issue = Issue{User: &g.user, Scopes: g.scopes[:0], Authorization: &g.authorization}
-	for s := range strings.FieldsSeq(scope) {
-		if slices.Contains(r.Client.Scopes, s) {
+	for more := scope != ""; more; {
+		var s string
+		if s, scope, more = strings.Cut(scope, " "); slices.Contains(r.Client.Scopes, s) {
 			g.issue.Scopes = append(g.issue.Scopes, s)
 		}
 	}
@@ -63,7 +65,10 @@ func alarm(reason response.Reason, rec *authz.Record) error {
 // commits has the issue swap the record when the answer is ready.
 func (g *granted) commits(r *Request, old []byte, next *authz.Record) {
 	g.change = change{r.State, g.authorization.key, old, next.AppendTo(g.record[:0]), next.Expires()}
-	g.issue.Commit = g.change.commit
+	if g.commit == nil {
+		g.commit = g.change.commit
+	}
+	g.issue.Commit = g.commit
 }
 
 // A change is the one of an exchange that consumes something.

@@ -85,7 +85,7 @@ type Request struct {
 // which is not to be looked at any more.
 func (r *Request) Forget() {
 	if r.room != nil {
-		*r.room = granted{}
+		*r.room = granted{commit: r.room.commit}
 	}
 	*r = Request{room: r.room}
 }
