@@ -1,6 +1,7 @@
 package tokenbooth
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -56,16 +57,17 @@ func (b *bodyTimes) begin(t *bodyTime, w http.ResponseWriter, r *http.Request) {
 	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
 		timeout = min(timeout, srv.ReadTimeout)
 	}
-	now := time.Now()
-	t.until = now.Add(timeout)
-	b.list(timeout, now).add(t, now)
+	b.list(timeout).add(t, timeout)
 }
 
-func (b *bodyTimes) list(timeout time.Duration, now time.Time) *bodyList {
+func (b *bodyTimes) list(timeout time.Duration) *bodyList {
 	if timeout == formReadTimeout {
-		return &b.usual[uint(now.Nanosecond())>>6%uint(len(b.usual))] //nolint:gosec // never negative
+		return &b.usual[rand.IntN(len(b.usual))] //nolint:gosec // nobody gains by a guess
 	}
-	list, _ := b.shorter.LoadOrStore(timeout, new(bodyList))
+	list, ok := b.shorter.Load(timeout)
+	if !ok {
+		list, _ = b.shorter.LoadOrStore(timeout, new(bodyList))
+	}
 	return list.(*bodyList)
 }
 
@@ -79,9 +81,13 @@ type bodyList struct {
 	_           [64]byte  // so that no two lists share a cache line
 }
 
-func (l *bodyList) add(t *bodyTime, now time.Time) {
+// add reads the clock behind the lock: by an older reading a timer that has fired
+// would still be to come.
+func (l *bodyList) add(t *bodyTime, timeout time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
+	t.until = now.Add(timeout)
 	t.list, t.prev = l, l.last
 	if l.last != nil {
 		l.last.next = t
@@ -132,6 +138,7 @@ func (l *bodyList) look() {
 // set; this is no later than any.
 func (t *bodyTime) end() {
 	defer close(t.ended)
+	defer func() { _ = recover() }() // a writer of the host's
 	_ = t.reader.SetReadDeadline(time.Unix(1, 0))
 }
 

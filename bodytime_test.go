@@ -94,26 +94,50 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// Bodies that come one after the other are waited for by one timer, and one that
-// stalls does not keep another's from ending.
+// A writer that is stuck, or panics, does not keep another's body from ending.
 func TestP10_AStuckWriterStopsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l bodyList
 		stuck := stuckWriter{make(chan struct{})}
 		other := new(timedWriter)
-		now := time.Now()
-		bodies := []*bodyTime{{reader: stuck, until: now.Add(time.Second)}, {reader: other, until: now.Add(time.Second)}}
+		bodies := []*bodyTime{{reader: stuck}, {reader: panickingWriter{}}, {reader: other}}
 		for _, b := range bodies {
-			l.add(b, now)
+			l.add(b, time.Second)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if len(other.ended) != 1 || bodies[1].lift() {
+		if len(other.ended) != 1 || bodies[2].lift() || bodies[1].lift() {
 			t.Errorf("%v", other.ended)
 		}
 		close(stuck.gone)
 		if bodies[0].lift() {
 			t.Error("the first was in time")
+		}
+	})
+}
+
+type panickingWriter struct{}
+
+func (panickingWriter) SetReadDeadline(time.Time) error { panic("host") }
+
+// A body that begins in the instant in which the timer of those before it fires has
+// one too.
+func TestP10_BegunWhenTheTimerFires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var times bodyTimes
+		r := timedRequest(time.Second)
+		for i := range 500 {
+			var before, body bodyTime
+			times.begin(&before, new(timedWriter), r)
+			before.lift()
+			time.Sleep(time.Second + time.Duration(i%3-1))
+			begun, w := time.Now(), new(timedWriter)
+			times.begin(&body, w, r)
+			time.Sleep(time.Second + 1)
+			synctest.Wait()
+			if body.lift() || w.ended[0].Sub(begun) != time.Second {
+				t.Fatalf("ended %v", w.ended)
+			}
 		}
 	})
 }
