@@ -76,7 +76,7 @@ func (m *Memory) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if e.about&isOwn != 0 {
 		return append([]byte{}, e.value()...), true, nil
 	}
-	return e.value(), true, nil
+	return slices.Clip(e.value()), true, nil
 }
 
 // Create implements [State]. Where val is there already, it is kept until the
@@ -86,7 +86,7 @@ func (m *Memory) Create(ctx context.Context, key string, val []byte, expires tim
 		return false, err
 	}
 	s, hash := m.shard(key)
-	fresh := newEntry(hash, key, val, expires)
+	fresh := newEntry(hash, key, val, expires, 0)
 	now := m.now().Unix()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (m *Memory) Swap(ctx context.Context, key string, old, val []byte, expires 
 	s, hash := m.shard(key)
 	done, swapped := s.swap(hash, key, old, val, expires.Unix(), nil)
 	if !done {
-		fresh := newEntry(hash, key, val, expires)
+		fresh := newEntry(hash, key, val, expires, swapRoom)
 		_, swapped = s.swap(hash, key, old, val, fresh.expires, &fresh)
 	}
 	return swapped, nil
@@ -160,9 +160,12 @@ func (m *Memory) now() time.Time {
 	return time.Now()
 }
 
+// swapRoom is how much longer a value that is swapped may become where it lies.
+const swapRoom = 16
+
 // newEntry is called outside the lock, since it allocates.
-func newEntry(hash uint32, key string, val []byte, expires time.Time) entry {
-	data := append(slices.Grow([]byte(nil), len(key)+len(val)), key...)
+func newEntry(hash uint32, key string, val []byte, expires time.Time, room int) entry {
+	data := append(make([]byte, 0, len(key)+len(val)+room), key...)
 	data = append(data, val...)
 	return entry{data, expires.Unix(), hash, isThere | uint32(len(key))}
 }

@@ -141,7 +141,7 @@ func TestTableOfEqualHashes(t *testing.T) {
 	var tab table
 	key := func(i int) string { return fmt.Sprint("key", i) }
 	for i := range 200 {
-		e := newEntry(7, key(i), []byte(key(i)), testNow)
+		e := newEntry(7, key(i), []byte(key(i)), testNow, 0)
 		tab.insert(&e)
 	}
 	for i := 0; i < 200; i += 2 {
@@ -374,6 +374,42 @@ func TestMemoryValuesDoNotChange(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+func TestMemoryKeepsNoRoomOfALongValue(t *testing.T) {
+	ctx, m, exp := t.Context(), new(Memory), time.Now().Add(time.Hour)
+	long := make([]byte, 1<<20)
+	mustCreate(t, m, "k", exp)
+	for _, swap := range [][2][]byte{{[]byte("v"), long}, {long, []byte("w")}, {[]byte("w"), []byte("x")}} {
+		if ok, err := m.Swap(ctx, "k", swap[0], swap[1], exp); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	s, hash := m.shard("k")
+	if held := cap(s.find(hash, "k").data); held > 2*maxFree {
+		t.Errorf("a value of one byte holds %d", held)
+	}
+}
+
+// What two callers append to one value is not the other's.
+func TestMemoryValuesHaveNoRoom(t *testing.T) {
+	ctx, m := t.Context(), new(Memory)
+	for _, n := range []int{0, 1, 11, 100} {
+		key := fmt.Sprint(n)
+		if ok, err := m.Create(ctx, key, make([]byte, n), time.Now().Add(time.Hour)); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		a, _, _ := m.Get(ctx, key)
+		b, _, _ := m.Get(ctx, key)
+		if a == nil {
+			t.Error("an empty value is none")
+		}
+		first := append(a, 'A') //nolint:gocritic // that is what is tried
+		_ = append(b, 'B')
+		if first[n] != 'A' {
+			t.Errorf("%d bytes: what was appended is %q", n, first[n])
+		}
+	}
 }
 
 func TestMemoryParallelOnDistinctKeys(t *testing.T) {

@@ -36,12 +36,16 @@ func (e *entry) value() []byte { return e.data[e.keyLen():] }
 // write replaces the value where it lies, where it may and there is room: elsewhere
 // would be another place that no cache of the processor has.
 func (e *entry) write(val []byte) bool {
-	if e.about&isOwn == 0 || len(val) > cap(e.data)-e.keyLen() {
+	free := cap(e.data) - e.keyLen() - len(val)
+	if e.about&isOwn == 0 || free < 0 || free > maxFree {
 		return false
 	}
+	clear(e.value())
 	e.data = append(e.key(), val...)
 	return true
 }
+
+const maxFree = 128 // bytes; where more would lie idle, the value gets another place
 
 const kinds = 32
 
