@@ -223,17 +223,21 @@ func (x *exchange) leave(body []byte) {
 	if !x.grant.ours || x.issue.Commit != nil && !x.grant.local {
 		return // somebody else's code may have kept something of it
 	}
-	clear(body)
+	x.wipe(body)
 	if cap(body) > maxMintRoom {
 		body = nil
 	}
-	room := x.room
-	if room != nil {
-		room.wipe()
-	}
 	x.request.Forget()
-	*x = exchange{room: room, bodyRoom: jsontext.Room{Body: body[:0]}, request: x.request}
+	*x = exchange{room: x.room, bodyRoom: jsontext.Room{Body: body[:0]}, request: x.request}
 	exchanges.Put(x)
+}
+
+// wipe leaves nothing of an answer that our own code made.
+func (x *exchange) wipe(body []byte) {
+	clear(body)
+	if x.room != nil {
+		x.room.wipe()
+	}
 }
 
 // answer is the way of a request. Whatever goes wrong on it, a panic of the
@@ -328,6 +332,9 @@ func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.R
 			return reply, err
 		}
 		x.request.Conflict = true
+		if x.grant.ours {
+			x.wipe(reply.Body)
+		}
 	}
 	return reply, because(response.Unavailable, grant.ErrConflict)
 }
@@ -339,6 +346,9 @@ func (h *Handler) request(x *exchange) *grant.Request {
 		return &x.request
 	}
 	r := &x.request
+	if !x.grant.ours {
+		*r = grant.Request{} // without the memory that is used again
+	}
 	r.State = h.state.forGrants()
 	r.Realm = h.realm
 	r.Lifetimes = h.lifetimes

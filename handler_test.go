@@ -293,7 +293,8 @@ func TestH1_EnvelopeCannotForgetHeaders(t *testing.T) {
 	}
 }
 
-// What net/http does not count itself is counted here: no answer is chunked.
+// What net/http does not count itself is counted here: no answer is chunked, unless
+// somebody flushes it.
 func TestH1_LongBodyIsCounted(t *testing.T) {
 	for _, n := range []int{1, countedLength - 1, countedLength, countedLength + 1, 100_000} {
 		body := []byte(`"` + strings.Repeat("x", n) + `"`)[:n]
@@ -310,6 +311,39 @@ func TestH1_LongBodyIsCounted(t *testing.T) {
 		_ = res.Body.Close()
 		srv.Close()
 	}
+}
+
+// A length that a middleware set is not that of the answer.
+func TestH1_OuterLengthIsForgotten(t *testing.T) {
+	b := epNew(t, response.OAuth{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "3")
+		b.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	for _, form := range []string{epAcme, epFake} {
+		res := epRaw(t, srv.Listener.Addr().String(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", formMediaType, len(form), form))
+		if got, err := io.ReadAll(res.Body); err != nil || len(got) < 10 || res.ContentLength != int64(len(got)) {
+			t.Errorf("%q of %d: %v", got, res.ContentLength, err)
+		}
+		_ = res.Body.Close()
+	}
+}
+
+// A wrapper of the writer changes the headers of one answer.
+func TestH1_HeadersAreOfOneAnswer(t *testing.T) {
+	b := epNew(t, response.OAuth{})
+	b.ServeHTTP(headerChanger{httptest.NewRecorder()}, epRequest(epAcme))
+	epHeaders(t, b.post(epAcme))
+}
+
+type headerChanger struct{ http.ResponseWriter }
+
+func (w headerChanger) WriteHeader(status int) {
+	for _, values := range w.Header() {
+		values[0] = "changed"
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Over a real connection, as it may come.

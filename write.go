@@ -10,14 +10,6 @@ import (
 	"github.com/tokenbooth/tokenbooth/response"
 )
 
-// Whoever adds to one of these makes another: it has no room.
-var (
-	jsonType = []string{jsonMediaType}
-	noStore  = []string{"no-store"}
-	noCache  = []string{"no-cache"}
-	noSniff  = []string{"nosniff"}
-)
-
 // countedLength is how long a body may be for net/http to count it itself, which
 // costs less than another header: twice in HTTP/1, and HTTP/2 takes any.
 const countedLength = 2 << 10
@@ -28,12 +20,15 @@ const countedLength = 2 << 10
 func write(w http.ResponseWriter, reply response.Reply) error {
 	h := w.Header()
 	setHeaders(w, reply.Header)
-	// The names are in canonical form, and the values are the same for all:
-	// Header.Set would allocate each.
-	h["Content-Type"] = jsonType
-	h["Cache-Control"] = noStore
-	h["Pragma"] = noCache
-	h["X-Content-Type-Options"] = noSniff
+	// The names are in canonical form, the values in one piece: Header.Set would
+	// allocate each. They are of this answer alone, since whoever wraps the writer
+	// may change them.
+	values := []string{jsonMediaType, "no-store", "no-cache", "nosniff"}
+	h["Content-Type"] = values[0:1:1]
+	h["Cache-Control"] = values[1:2:2]
+	h["Pragma"] = values[2:3:3]
+	h["X-Content-Type-Options"] = values[3:4:4]
+	delete(h, "Content-Length") // the host's or an envelope's
 	if len(reply.Body) > countedLength {
 		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
 	}
@@ -46,9 +41,6 @@ func setHeaders(w http.ResponseWriter, headers http.Header) {
 	h := w.Header()
 	for name, values := range headers {
 		h[http.CanonicalHeaderKey(name)] = values
-	}
-	if len(headers) > 0 {
-		delete(h, "Content-Length") // that of an envelope
 	}
 }
 

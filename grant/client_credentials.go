@@ -11,7 +11,7 @@ func (ClientCredentials) Type() string { return "client_credentials" }
 
 // Exchange issues the scopes asked for, else the default ones.
 func (ClientCredentials) Exchange(_ context.Context, r *Request) (*Issue, error) {
-	issue := r.newIssue()
+	issue := &r.newGranted().issue
 	issue.Scopes = r.ScopesOrDefault()
 	return issue, nil
 }

@@ -75,37 +75,34 @@ type Request struct {
 	// Conflict says that Commit was called before and somebody else was faster.
 	Conflict bool
 
-	// Memory that is used again.
-	own  Issue
-	room *granted
-	lent bool // one of them is out
+	// For one Issue, where nobody else sees the request; else nil.
+	room, lent *granted
 }
 
-// Forget empties the request for another use, with the memory of its last [Issue],
-// which is not to be looked at any more.
+// Forget empties a request that only grants of this package have seen, and has the
+// next [Issue] of it in the memory of the last, which is not to be looked at any
+// more. It is for the handler: a request that was forgotten must not be copied, nor
+// given to other grants.
 func (r *Request) Forget() {
-	if r.room != nil {
-		*r.room = granted{commit: r.room.commit}
+	room := r.room
+	if room == nil {
+		room = r.lent
 	}
-	*r = Request{room: r.room}
+	if room == nil {
+		room = new(granted)
+	}
+	*room = granted{commit: room.commit}
+	*r = Request{room: room}
 }
 
-// newIssue is in the request, once.
-func (r *Request) newIssue() *Issue {
-	if r.lent {
-		return new(Issue)
-	}
-	r.lent = true
-	return &r.own
-}
-
-// newGranted is in memory of the request, once.
+// newGranted is in the request's room once, and then, and where there is none, in
+// memory of its own.
 func (r *Request) newGranted() *granted {
-	if r.room == nil || r.lent {
-		r.room = new(granted)
+	if r.room == nil {
+		return new(granted)
 	}
-	r.lent = true
-	return r.room
+	r.lent, r.room = r.room, nil
+	return r.lent
 }
 
 // Lifetimes bound an authorization.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -266,4 +267,56 @@ func TestG7_AfterCleanUp(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	d.mustRefuse(t, token, response.GrantRefused)
+}
+
+// A request of the host's is copied and shared as it likes: each Issue is its own.
+func TestIssuesOfOneRequestAreApart(t *testing.T) {
+	d := authorized(t, nil)
+	r := d.request("refresh_token", d.redeem(t).RefreshToken)
+	var issues [4]*grant.Issue
+	var all sync.WaitGroup
+	for i := range issues {
+		all.Go(func() {
+			var err error
+			if i%2 == 0 {
+				issues[i], err = grant.RefreshToken{}.Exchange(t.Context(), r)
+			} else {
+				issues[i], err = grant.ClientCredentials{}.Exchange(t.Context(), r)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for i := range issues {
+		if slices.Contains(issues[:i], issues[i]) {
+			t.Error("one issue for two")
+		}
+	}
+}
+
+// What a request that was forgotten issues first is in its own memory, then no more.
+func TestForgottenRequestLendsOnce(t *testing.T) {
+	d := authorized(t, nil)
+	token := d.redeem(t).RefreshToken
+	r := d.request("refresh_token", token)
+	var last *grant.Issue
+	for range 3 {
+		full := *d.request("refresh_token", token)
+		r.Forget()
+		r.State, r.Realm, r.Lifetimes, r.Client, r.Now, r.Params = full.State, full.Realm, full.Lifetimes, full.Client, full.Now, full.Params
+		first, err := grant.RefreshToken{}.Exchange(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := grant.RefreshToken{}.Exchange(t.Context(), r)
+		if err != nil || second == first || second.RefreshToken != first.RefreshToken {
+			t.Errorf("%p, %p, %v", first, second, err)
+		}
+		if last != nil && first != last {
+			t.Error("the memory is not used again")
+		}
+		last = first
+	}
 }

@@ -422,7 +422,7 @@ var mutants = []mutant{
 		"waits for the state without end", ".", "TestS2_StoreCallsAreBounded",
 	},
 	{
-		"H1", "write.go", `= []string{"no-store"}`, `= []string{"private"}`,
+		"H1", "write.go", `"no-store", "no-cache",`, `"private", "no-cache",`,
 		"forgets no-store", ".", "TestH1_EnvelopeCannotForgetHeaders",
 	},
 	{
@@ -482,6 +482,18 @@ var mutants = []mutant{
 	{
 		"G5", "handler.go", `x.issue.Commit != nil && !x.grant.local`, `false`,
 		"writes over what a State was given", ".", "TestG5_WhatAStateWasGivenIsNotUsedAgain",
+	},
+	{
+		"grant", "grant/grant.go", `r.lent, r.room = r.room, nil`, `r.lent = r.room`,
+		"has two issues in one place", "./grant", "TestForgottenRequestLendsOnce",
+	},
+	{
+		"store", "store/table.go", `free < 0 || free > maxFree`, `free < 0`,
+		"keeps the room of a long value for a short one", "./store", "TestMemoryKeepsNoRoomOfALongValue",
+	},
+	{
+		"H1", "write.go", `delete(h, "Content-Length")`, `delete(h, "Content-Size")`,
+		"leaves the length of another answer", ".", "TestH1_OuterLengthIsForgotten",
 	},
 	{
 		"store", "store/memory.go", `created := e.keep(val, fresh.expires)`, `created := e.keep(val, fresh.expires) || true`,
