@@ -76,12 +76,22 @@ func (b *boundedState) readMany(ctx context.Context, keys []string, vals [][]byt
 	return nil
 }
 
-// forGrants returns what also reads several keys at once where the State can.
+// forGrants returns what also does what else the State can that is of use to them:
+// read several keys at once, or a value into their memory.
 func (b *boundedState) forGrants() store.State {
-	if b.many == nil {
-		return b
+	switch {
+	case b.local:
+		return localState{b}
+	case b.many != nil:
+		return manyState{b}
 	}
-	return manyState{b}
+	return b
+}
+
+type localState struct{ *boundedState }
+
+func (l localState) AppendValue(ctx context.Context, key string, b []byte) ([]byte, bool, error) {
+	return l.State.(*store.Memory).AppendValue(ctx, key, b)
 }
 
 type manyState struct{ *boundedState }

@@ -34,7 +34,7 @@ type granted struct {
 	scopes        [4]string
 	change        change
 	commit        func(context.Context) error // of the change
-	record        [320]byte
+	found, record [320]byte                   // as they are stored: before, and after the change
 }
 
 // issueOf is what a client gets of the authorization at the key: the scopes, as far
@@ -90,7 +90,11 @@ func (c *change) commit(ctx context.Context) error {
 // load reads the record at the key that nothing has revoked as a whole, into rec: it
 // need not outlive the exchange.
 func load(ctx context.Context, r *Request, key string, rec *authz.Record) (raw []byte, err error) {
-	raw, ok, err := authz.LoadTo(ctx, r.State, key, rec)
+	var room []byte
+	if r.room != nil {
+		room = r.room.found[:0]
+	}
+	raw, ok, err := authz.LoadTo(ctx, r.State, key, rec, room)
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,21 @@ func (m *Memory) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return slices.Clip(e.value()), true, nil
 }
 
+// AppendValue is Get, but appends a copy of the value to b.
+func (m *Memory) AppendValue(ctx context.Context, key string, b []byte) (val []byte, ok bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	s, hash := m.shard(key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.find(hash, key)
+	if e == nil {
+		return nil, false, nil
+	}
+	return append(b, e.value()...), true, nil
+}
+
 // Create implements [State]. Where val is there already, it is kept until the
 // later of both expiries.
 func (m *Memory) Create(ctx context.Context, key string, val []byte, expires time.Time) (bool, error) {

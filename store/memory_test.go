@@ -376,6 +376,24 @@ func TestMemoryValuesDoNotChange(t *testing.T) {
 	all.Wait()
 }
 
+func TestMemoryAppendsAValue(t *testing.T) {
+	ctx, m := t.Context(), new(Memory)
+	mustCreate(t, m, "k", time.Now().Add(time.Hour))
+	room := append(make([]byte, 0, 8), "x"...)
+	got, ok, err := m.AppendValue(ctx, "k", room)
+	if string(got) != "xv" || !ok || err != nil || &got[0] != &room[0] {
+		t.Errorf("%q, %v, %v", got, ok, err)
+	}
+	if got, ok, err = m.AppendValue(ctx, "other", room); got != nil || ok || err != nil {
+		t.Errorf("%q, %v, %v", got, ok, err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, ok, err = m.AppendValue(over, "k", room); ok || err == nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
+
 func TestMemoryKeepsNoRoomOfALongValue(t *testing.T) {
 	ctx, m, exp := t.Context(), new(Memory), time.Now().Add(time.Hour)
 	long := make([]byte, 1<<20)

@@ -14,7 +14,7 @@ import (
 // Load reads the record of a family. It returns nil where there is none.
 func Load(ctx context.Context, s store.State, f Family) (rec *Record, raw []byte, err error) {
 	rec = new(Record)
-	raw, ok, err := LoadTo(ctx, s, Key(f), rec)
+	raw, ok, err := LoadTo(ctx, s, Key(f), rec, nil)
 	if err != nil || !ok {
 		return nil, nil, err
 	}
@@ -22,14 +22,25 @@ func Load(ctx context.Context, s store.State, f Family) (rec *Record, raw []byte
 }
 
 // LoadTo is Load from the [Key] of a family into a record of the caller's, which
-// says false where there is none.
-func LoadTo(ctx context.Context, s store.State, key string, rec *Record) (raw []byte, ok bool, err error) {
-	raw, ok, err = s.Get(ctx, key)
+// says false where there is none. Where the State is an [Appender] and there is
+// room, raw is there.
+func LoadTo(ctx context.Context, s store.State, key string, rec *Record, room []byte) (raw []byte, ok bool, err error) {
+	if a, can := s.(Appender); can && room != nil {
+		raw, ok, err = a.AppendValue(ctx, key, room)
+	} else {
+		raw, ok, err = s.Get(ctx, key)
+	}
 	if err != nil || !ok {
 		return nil, false, err
 	}
 	err = rec.decode(raw)
 	return raw, err == nil, err
+}
+
+// An Appender is a State that copies a value into memory of the caller's, as
+// [store.Memory] does.
+type Appender interface {
+	AppendValue(ctx context.Context, key string, b []byte) (val []byte, ok bool, err error)
 }
 
 // Swap replaces the record. Where the store's reply is lost it finds out whether
