@@ -56,8 +56,8 @@ type State interface {
 	Delete(ctx context.Context, key string) (deleted bool, err error)
 }
 
-// A MultiGetter is a State that reads several keys in one round trip. A guard
-// asks for what may have revoked a token in this way where it can.
+// A MultiGetter is a State that reads several keys in one round trip. Guards and
+// grants ask for what may have revoked a token in this way where they can.
 type MultiGetter interface {
 	// GetMany returns the values in the order of their keys, nil where there is
 	// none; a value that is there is never nil, though it may be empty. Each
