@@ -109,8 +109,14 @@ func TestP10_AStuckWriterStopsNoOther(t *testing.T) {
 		if len(other.ended) != 1 || bodies[2].lift() || bodies[1].lift() {
 			t.Errorf("%v", other.ended)
 		}
+		lifted := make(chan bool, 1)
+		go func() { lifted <- bodies[0].lift() }()
+		synctest.Wait()
+		if len(lifted) != 0 {
+			t.Error("the handler returns while its writer is in use")
+		}
 		close(stuck.gone)
-		if bodies[0].lift() {
+		if <-lifted {
 			t.Error("the first was in time")
 		}
 	})

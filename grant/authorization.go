@@ -34,7 +34,7 @@ type granted struct {
 	scopes        [4]string
 	change        change
 	commit        func(context.Context) error // of the change
-	found, record [320]byte                   // as they are stored: before, and after the change
+	found, record [448]byte                   // as they are stored: before, and after the change
 }
 
 // issueOf is what a client gets of the authorization at the key: the scopes, as far

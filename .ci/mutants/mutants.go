@@ -87,9 +87,8 @@ var mutants = []mutant{
 	},
 
 	{
-		"P10", "bodytime.go", `for t := l.first; t != nil && !t.until.After(now); t = l.first {`,
-		`for t := l.first; t != nil && !t.until.After(now) && l.last != t; t = l.first {`,
-		"never ends the last slow body", ".", "TestP10_EachBodyHasItsOwnTime",
+		"P10", "bodytime.go", `l.looks = l.first.until`, `l.looks = l.last.until`,
+		"ends all slow bodies with the last", ".", "TestP10_EachBodyHasItsOwnTime",
 	},
 	{
 		"P10", "bodytime.go", `	<-t.ended // the writer`, `	// the writer`,
@@ -173,7 +172,7 @@ var mutants = []mutant{
 		"gives scopes that the client may not have", ".", "TestG1_ClientCredentials",
 	},
 	{
-		"G1", "mint.go", `clientSubjectPrefix + x.client.ID,`, `x.client.ID,`,
+		"G1", "limit.go", `b = append(append(b, clientSubjectPrefix...), id...)`, `b = append(b, id...)`,
 		"gives a client the subject of a user", ".", "TestG1_SubjectIsNoUser",
 	},
 	{
