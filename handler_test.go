@@ -293,16 +293,18 @@ func TestH1_EnvelopeCannotForgetHeaders(t *testing.T) {
 	}
 }
 
-// What net/http does not count itself is counted here: no answer is chunked, unless
-// somebody flushes it.
-func TestH1_LongBodyIsCounted(t *testing.T) {
-	for _, n := range []int{1, countedLength - 1, countedLength, countedLength + 1, 100_000} {
+// No answer is chunked, and nothing can be written after it.
+func TestH1_EveryBodyIsCounted(t *testing.T) {
+	for _, n := range []int{1, 2047, 2048, 2049, 100_000} {
 		body := []byte(`"` + strings.Repeat("x", n) + `"`)[:n]
 		b := epNew(t, &epFormatter{
 			token:   func(*response.Token) (response.Reply, error) { return response.Reply{Status: 200, Body: body}, nil },
 			failure: response.OAuth{}.Failure,
 		})
-		srv := httptest.NewServer(b)
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b.ServeHTTP(w, r)
+			_, _ = io.WriteString(w, "and more")
+		}))
 		res := epRaw(t, srv.Listener.Addr().String(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", formMediaType, len(epAcme), epAcme))
 		got, err := io.ReadAll(res.Body)
 		if err != nil || len(got) != n || res.ContentLength != int64(n) || res.TransferEncoding != nil {

@@ -10,10 +10,6 @@ import (
 	"github.com/tokenbooth/tokenbooth/response"
 )
 
-// countedLength is how long a body may be for net/http to count it itself, which
-// costs less than another header: twice in HTTP/1, and HTTP/2 takes any.
-const countedLength = 2 << 10
-
 // write writes a Reply. What every answer must carry is set after the headers of
 // the envelope, so that none can forget or change it. After an error net/http may
 // still read the body (HTTP/2): it is not to be used again.
@@ -23,15 +19,14 @@ func write(w http.ResponseWriter, reply response.Reply) error {
 	// The names are in canonical form, the values in one piece: Header.Set would
 	// allocate each. They are of this answer alone, since whoever wraps the writer
 	// may change them.
-	values := []string{jsonMediaType, "no-store", "no-cache", "nosniff"}
+	values := []string{jsonMediaType, "no-store", "no-cache", "nosniff", strconv.Itoa(len(reply.Body))}
 	h["Content-Type"] = values[0:1:1]
 	h["Cache-Control"] = values[1:2:2]
 	h["Pragma"] = values[2:3:3]
 	h["X-Content-Type-Options"] = values[3:4:4]
-	delete(h, "Content-Length") // the host's or an envelope's
-	if len(reply.Body) > countedLength {
-		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
-	}
+	// With it net/http drops what is written after the answer, as by a handler behind
+	// a middleware that forgot to stop.
+	h["Content-Length"] = values[4:5:5]
 	w.WriteHeader(reply.Status)
 	_, err := w.Write(reply.Body)
 	return err
