@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +43,21 @@ func needServers(t *testing.T) {
 		if err := s.Kill(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestS4_FaultsBesideEachOtherAreTold: a step may have several, and each says what it
+// did when it is over.
+func TestS4_FaultsBesideEachOtherAreTold(t *testing.T) {
+	var out bytes.Buffer
+	p := &player{state: "redis", stderr: &out}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { p.say("%s of %s: %d replies", ledger.Swallow, ledger.Redis, 3) })
+	}
+	all.Wait()
+	if want := strings.Repeat("redis: replies swallowed of Redis: 3 replies\n", 8); out.String() != want {
+		t.Errorf("%q", out.String())
 	}
 }
 

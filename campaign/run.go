@@ -140,10 +140,19 @@ type player struct {
 	book   *ledger.Writer
 	load   *load.Load
 	urls   []string
-	stderr io.Writer
 	faults int
 
 	watched error
+
+	saying sync.Mutex // the faults of a step are beside each other
+	stderr io.Writer
+}
+
+// say prints a line about the run.
+func (p *player) say(format string, args ...any) {
+	p.saying.Lock()
+	defer p.saying.Unlock()
+	fmt.Fprintf(p.stderr, "%s: %s\n", p.state, fmt.Sprintf(format, args...))
 }
 
 // play returns when the clients have finished.
@@ -160,7 +169,7 @@ func (p *player) play(ctx context.Context, s *schedule.Schedule, length time.Dur
 			pause(ctx, step.Calm)
 		}
 		if p.book.Now() > next {
-			fmt.Fprintf(p.stderr, "%s: %v, %d requests, %d faults\n", p.state, p.book.Now().Round(time.Second), p.book.Ops(), p.faults)
+			p.say("%v, %d requests, %d faults", p.book.Now().Round(time.Second), p.book.Ops(), p.faults)
 			next += 30 * time.Second
 		}
 	}
@@ -220,7 +229,7 @@ func (p *player) fault(ctx context.Context, f *schedule.Fault) error {
 	}
 	p.book.Outage(o)
 	if o.Detail != "" {
-		fmt.Fprintf(p.stderr, "%s: %s of %s: %s\n", p.state, f.Kind, f.Target, o.Detail)
+		p.say("%s of %s: %s", f.Kind, f.Target, o.Detail)
 	}
 	return nil
 }
