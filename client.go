@@ -100,6 +100,7 @@ func (h *Handler) chargeFailure(ctx context.Context, x *exchange, claimed string
 // identify tries one reading: x.client is set, or it says why not. An error is
 // the store's.
 func (h *Handler) identify(ctx context.Context, x *exchange, c credentials) (*response.Failure, error) {
+	h.expect(x.nameClient(c.id).bucket)
 	client, err := h.lookUp(ctx, c.id)
 	if err != nil {
 		return nil, err

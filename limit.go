@@ -96,6 +96,14 @@ const tokenBucket = "token"
 // clientNames is what a client is called where it acts for itself.
 type clientNames struct{ bucket, subject, epoch string }
 
+// nameClient makes them once for a client.
+func (x *exchange) nameClient(id string) *clientNames {
+	if len(x.names.bucket) != len(tokenBucket)+1+len(id) || x.names.bucket[len(tokenBucket)+1:] != id {
+		x.names = namesOf(id)
+	}
+	return &x.names
+}
+
 // namesOf makes them in one piece, as every token request needs them.
 func namesOf(id string) clientNames {
 	var room [256]byte

@@ -440,6 +440,45 @@ func TestL3_NoAllocationPerDecision(t *testing.T) {
 	}
 }
 
+// TestL4_ExpectingDisturbsNobody: it looks without a lock at what others change.
+func TestL4_ExpectingDisturbsNobody(t *testing.T) {
+	c := newHeldClock()
+	m := c.limiter()
+	m.MaxKeys = 200
+	key := func(n int) string { return clientKey("client", strconv.Itoa(n)) }
+	mustTake(t, m, key(0), Limit{1.0 / 3600, 100})
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for n := 0; ; n++ {
+				m.expect(key(n % 1000))
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	allowed := 1
+	for n := range 20_000 {
+		mustTake(t, m, key(1+n%999), Limit{1e9, 1})
+		c.move(time.Microsecond)
+		if n%10 == 0 && mustTake(t, m, key(0), Limit{1.0 / 3600, 100}).Allowed {
+			allowed++
+		}
+	}
+	close(done)
+	readers.Wait()
+	if allowed != 100 {
+		t.Errorf("%d allowed of one key, want its burst of 100", allowed)
+	}
+	if used := m.known.shards[0].used; used != 200 {
+		t.Errorf("%d slots", used)
+	}
+}
+
 func TestSlotIndexAgainstMap(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	const slots = 700
@@ -456,19 +495,20 @@ func TestSlotIndexAgainstMap(t *testing.T) {
 			index.add(hashes[n], n, slots)
 		}
 		probe := random.IntN(slots)
-		if found := indexed(index, hashes[probe], probe); found != (hashes[probe] != 0) {
+		if found := indexed(&index, hashes[probe], probe); found != (hashes[probe] != 0) {
 			t.Fatalf("slot %d of hash %x: found %v", probe, hashes[probe], found)
 		}
 	}
 	for n, h := range hashes {
-		if indexed(index, h, n) != (h != 0) {
+		if indexed(&index, h, n) != (h != 0) {
 			t.Fatalf("slot %d of hash %x is wrong at the end", n, h)
 		}
 	}
 }
 
-func indexed(index slotIndex, h uint64, want int) bool {
-	for n, probe := index.first(h); n >= 0; n, probe = index.next(h, probe) {
+func indexed(index *slotIndex, h uint64, want int) bool {
+	probe := index.slots(h)
+	for n := probe.next(); n >= 0; n = probe.next() {
 		if n == want {
 			return true
 		}

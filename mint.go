@@ -11,11 +11,8 @@ const maxSubject = 256 // bytes
 
 // mint makes the access token of what a grant decided to issue.
 func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
-	if x.names.subject == "" {
-		x.names = namesOf(x.client.ID)
-	}
 	x.token = claims{
-		subject:  x.names.subject,
+		subject:  x.nameClient(x.client.ID).subject,
 		clientID: x.client.ID,
 		scope:    joined(x.issue.Scopes, x.scopeText()),
 		readOnly: x.issue.ReadOnly,

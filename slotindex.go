@@ -1,78 +1,101 @@
 package tokenbooth
 
+import "sync/atomic"
+
 // A slotIndex finds the slots of a hash: open addressing with linear probing, at
-// most three quarters full. An entry holds the low half of the hash above the
+// most three quarters full. A cell holds the low half of the hash above the
 // slot number plus one, so that a lookup touches the slots of no other key and
 // growing touches none. A map would need more memory and allocate as keys come
-// and go.
-type slotIndex []uint64
+// and go. One may write at a time; whoever reads beside it may miss a hash.
+type slotIndex struct{ cells atomic.Pointer[[]atomic.Uint64] }
 
-func slotEntry(h uint64, n int) uint64 { return h<<32 | uint64(n+1) }
+func slotCell(h uint64, n int) uint64 { return h<<32 | uint64(n+1) }
 
-// first returns the first slot that may be of the hash, or -1, and the place
-// from which next goes on.
-func (x slotIndex) first(h uint64) (n, probe int) {
-	if len(x) == 0 {
-		return -1, 0
+func (x *slotIndex) all() []atomic.Uint64 {
+	if cells := x.cells.Load(); cells != nil {
+		return *cells
 	}
-	return x.scan(h, int(h&uint64(len(x)-1)))
+	return nil
 }
 
-func (x slotIndex) next(h uint64, probe int) (n, after int) {
-	return x.scan(h, (probe+1)&(len(x)-1))
+// slots returns a way through the slots that may be of the hash.
+func (x *slotIndex) slots(h uint64) slotProbe {
+	cells := x.all()
+	return slotProbe{cells, uint32(h), int(h) & (len(cells) - 1)} //nolint:gosec // cut on purpose
 }
 
-func (x slotIndex) scan(h uint64, i int) (n, probe int) {
-	for ; x[i] != 0; i = (i + 1) & (len(x) - 1) {
-		if uint32(x[i]>>32) == uint32(h) {
-			return int(uint32(x[i])) - 1, i
+// A slotProbe goes through the slots that may be of a hash.
+type slotProbe struct {
+	cells []atomic.Uint64
+	hash  uint32
+	i     int
+}
+
+// next returns a slot, or -1.
+func (p *slotProbe) next() int {
+	if len(p.cells) == 0 {
+		return -1
+	}
+	for {
+		cell := p.cells[p.i].Load()
+		if cell == 0 {
+			return -1
+		}
+		p.i = (p.i + 1) & (len(p.cells) - 1)
+		if uint32(cell>>32) == p.hash {
+			return int(uint32(cell)) - 1 //nolint:gosec // cut on purpose
 		}
 	}
-	return -1, i
 }
 
-// add enters a slot; total is the number of entries that there will be.
+// add enters a slot; total is the number of cells that there will be.
 func (x *slotIndex) add(h uint64, n, total int) {
-	if total*4 > len(*x)*3 {
-		x.grow()
+	cells := x.all()
+	if total*4 > len(cells)*3 {
+		cells = x.grow(cells)
 	}
-	x.put(slotEntry(h, n))
+	put(cells, slotCell(h, n))
 }
 
-func (x *slotIndex) grow() {
-	old := *x
-	*x = make(slotIndex, max(32, 2*len(old)))
-	for _, e := range old {
-		if e != 0 {
-			x.put(e)
+func (x *slotIndex) grow(old []atomic.Uint64) []atomic.Uint64 {
+	cells := make([]atomic.Uint64, max(32, 2*len(old)))
+	for i := range old {
+		if cell := old[i].Load(); cell != 0 {
+			put(cells, cell)
 		}
 	}
+	x.cells.Store(&cells)
+	return cells
 }
 
-func (x slotIndex) put(e uint64) {
-	i := x.home(e)
-	for x[i] != 0 {
-		i = (i + 1) & (len(x) - 1)
+func put(cells []atomic.Uint64, cell uint64) {
+	i := homeOf(cell, cells)
+	for cells[i].Load() != 0 {
+		i = (i + 1) & (len(cells) - 1)
 	}
-	x[i] = e
+	cells[i].Store(cell)
 }
 
-func (x slotIndex) home(e uint64) int { return int(e >> 32 & uint64(len(x)-1)) }
+func homeOf(cell uint64, cells []atomic.Uint64) int { return int(cell >> 32 & uint64(len(cells)-1)) }
 
-// remove drops an entry that is there and moves up those behind it that the gap
+// remove drops a slot that is there and moves up those behind it that the gap
 // would hide.
-func (x slotIndex) remove(h uint64, n int) {
-	mask := len(x) - 1
-	e := slotEntry(h, n)
-	gap := x.home(e)
-	for x[gap] != e {
+func (x *slotIndex) remove(h uint64, n int) {
+	cells, gone := x.all(), slotCell(h, n)
+	mask := len(cells) - 1
+	gap := homeOf(gone, cells)
+	for cells[gap].Load() != gone {
 		gap = (gap + 1) & mask
 	}
-	for i := (gap + 1) & mask; x[i] != 0; i = (i + 1) & mask {
-		if (i-x.home(x[i]))&mask >= (i-gap)&mask {
-			x[gap] = x[i]
+	for i := (gap + 1) & mask; ; i = (i + 1) & mask {
+		cell := cells[i].Load()
+		if cell == 0 {
+			break
+		}
+		if (i-homeOf(cell, cells))&mask >= (i-gap)&mask {
+			cells[gap].Store(cell)
 			gap = i
 		}
 	}
-	x[gap] = 0
+	cells[gap].Store(0)
 }

@@ -16,6 +16,13 @@ func (h *Handler) take(ctx context.Context, key string, l Limit) error {
 	return err
 }
 
+// expect tells a limiter in memory which bucket it is likely to be asked for.
+func (h *Handler) expect(key string) {
+	if m, ok := h.limiter.(*MemoryLimiter); ok {
+		m.expect(key)
+	}
+}
+
 // limit takes from the buckets that the grant names, if the client may use it, and
 // from the client's own. A request that one bucket refuses has taken from those
 // before it: the own one comes last, since it may regain the most slowly.
@@ -35,8 +42,7 @@ func (h *Handler) limit(ctx context.Context, x *exchange, entitled bool) error {
 // that it is itself: its bucket is by address too, so that nobody empties
 // another's (L1).
 func (h *Handler) limitClient(ctx context.Context, x *exchange, client *store.Client) error {
-	x.names = namesOf(client.ID)
-	key := x.names.bucket
+	key := x.nameClient(client.ID).bucket
 	if client.Public {
 		key = anonKey(x.address, tokenBucket, client.ID)
 	}

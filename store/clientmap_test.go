@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -17,8 +19,8 @@ func TestClientMapIsAMap(t *testing.T) {
 		n := r.IntN(200)
 		c := &Client{ID: fmt.Sprint("client", n), Number: int64(step)}
 		if r.IntN(2+step/10_000%3) == 0 {
-			if i := table.find(hash(n), c.ID); i >= 0 {
-				table.clear(i)
+			if got := table.remove(hash(n), c.ID); got != (model[c.ID] != nil) {
+				t.Fatalf("step %d: removed %v", step, got)
 			}
 			delete(model, c.ID)
 		} else {
@@ -33,14 +35,70 @@ func TestClientMapIsAMap(t *testing.T) {
 		}
 		for n := range 200 {
 			id := fmt.Sprint("client", n)
-			var got *Client
-			if i := table.find(hash(n), id); i >= 0 {
-				got = table.slots[i].client
-			}
-			if got != model[id] {
+			if _, got := table.find(hash(n), id); got != model[id] {
 				t.Fatalf("step %d: %s is %v, want %v", step, id, got, model[id])
 			}
 		}
+	}
+}
+
+// TestClientMapReadersMissNobody: a client that stays is found at every moment,
+// whatever comes and goes beside it and however often it is replaced.
+func TestClientMapReadersMissNobody(t *testing.T) {
+	var table clientTable
+	hash := func(id string) uint64 { return uint64(len(id)%3) << 8 } // all in each other's way
+	stays := []string{"a", "bb", "ccc", "dddd"}
+	for _, id := range stays {
+		table.put(hash(id), &Client{ID: id})
+	}
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			last := map[string]int64{}
+			for {
+				for _, id := range stays {
+					_, c := table.find(hash(id), id)
+					if c == nil || c.ID != id || c.Number < last[id] {
+						t.Errorf("%s is %v after number %d", id, c, last[id])
+						return
+					}
+					last[id] = c.Number
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for n := range int64(20_000) {
+		id := strings.Repeat("x", 5+int(n%40))
+		if n%3 == 0 {
+			table.remove(hash(id), id)
+		} else {
+			table.put(hash(id), &Client{ID: id})
+		}
+		id = stays[n%4]
+		table.put(hash(id), &Client{ID: id, Number: n})
+	}
+	close(done)
+	readers.Wait()
+}
+
+// TestClientMapForgetsTheRemoved: places of clients that are gone do not pile up.
+func TestClientMapForgetsTheRemoved(t *testing.T) {
+	var table clientTable
+	for n := range 10_000 {
+		id := fmt.Sprint(n)
+		table.put(uint64(n)<<8, &Client{ID: id})
+		if !table.remove(uint64(n)<<8, id) || table.remove(uint64(n)<<8, id) {
+			t.Fatal(n)
+		}
+	}
+	if n := len(*table.slots.Load()); n > 8 {
+		t.Errorf("%d slots for one client at a time", n)
 	}
 }
 

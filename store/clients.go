@@ -74,7 +74,6 @@ func (m *Memory) Client(ctx context.Context, id string) (*Client, error) {
 // clients, each piece that a request looks at is a wait for memory.
 func (c *Client) clone() *Client {
 	d := &struct { // what every request reads stands together
-		rate    Rate
 		secrets [2]Secret
 		Client
 	}{Client: *c}
@@ -82,8 +81,8 @@ func (c *Client) clone() *Client {
 		d.Secrets = append(d.secrets[:0], c.Secrets...)
 	}
 	if c.Rate != nil {
-		d.rate = *c.Rate
-		d.Rate = &d.rate
+		rate := *c.Rate
+		d.Rate = &rate
 	}
 	d.gatherTexts()
 	d.Grants = slices.Clone(c.Grants)
@@ -107,8 +106,8 @@ func (c *Client) gatherTexts() {
 	}
 }
 
-// share gives c the lists of another client where they are alike, as those of
-// many clients are. Nobody changes them.
+// share gives c the lists and the rate of another client where they are alike, as
+// those of many clients are. Nobody changes them.
 func (c *Client) share(with *Client) {
 	if with == nil {
 		return
@@ -118,5 +117,8 @@ func (c *Client) share(with *Client) {
 	}
 	if slices.Equal(c.Scopes, with.Scopes) {
 		c.Scopes = with.Scopes
+	}
+	if c.Rate != nil && with.Rate != nil && *c.Rate == *with.Rate {
+		c.Rate = with.Rate
 	}
 }
