@@ -47,6 +47,24 @@ func TestC1_TwoReadingsAreOneAttempt(t *testing.T) {
 	b.want(t, b.post(epGrantOnly, epBasic("raw+1", "s+1%41")), 200, "")
 }
 
+// The other reading names another client, whose names are as long.
+func TestC1_TheReadingThatMatchesHasTheToken(t *testing.T) {
+	b := epNew(t, response.OAuth{}, func(c *HandlerConfig) { c.Limit = Limit{PerSecond: 0.01, Burst: 2} })
+	b.clients.all["raw+1"].Rate = nil
+	other := *b.clients.all["acme"]
+	other.ID, other.Rate = "raw 1", nil
+	b.clients.all[other.ID] = &other
+	for range 2 {
+		b.want(t, b.post(epGrantOnly, epBasic("raw+1", "s+1%41")), 200, "")
+		all := b.all()
+		if e := all[len(all)-1]; e.ClientID != "raw+1" || e.Subject != "client:raw+1" {
+			t.Errorf("%+v", e)
+		}
+	}
+	b.want(t, b.post(epGrantOnly, epBasic("raw+1", "s+1%41")), 429, response.Throttled)
+	b.want(t, b.post(epCredentials("raw 1", epSecret)), 200, "")
+}
+
 func TestC2_OneMechanism(t *testing.T) {
 	const invalid, twice = response.AuthorizationInvalid, response.CredentialsTwice
 	good := epBasic("acme", epSecret)

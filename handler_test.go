@@ -293,24 +293,30 @@ func TestH1_EnvelopeCannotForgetHeaders(t *testing.T) {
 	}
 }
 
-// No answer is chunked, and nothing can be written after it.
+// No answer is chunked, and nothing can be written after a refusal.
 func TestH1_EveryBodyIsCounted(t *testing.T) {
 	for _, n := range []int{1, 2047, 2048, 2049, 100_000} {
 		body := []byte(`"` + strings.Repeat("x", n) + `"`)[:n]
 		b := epNew(t, &epFormatter{
-			token:   func(*response.Token) (response.Reply, error) { return response.Reply{Status: 200, Body: body}, nil },
-			failure: response.OAuth{}.Failure,
+			token: func(*response.Token) (response.Reply, error) { return response.Reply{Status: 200, Body: body}, nil },
+			failure: func(f *response.Failure) (response.Reply, error) {
+				return response.Reply{Status: f.Status, Body: body}, nil
+			},
 		})
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			b.ServeHTTP(w, r)
-			_, _ = io.WriteString(w, "and more")
+			if r.URL.Path == "/refused" {
+				_, _ = io.WriteString(w, "and more")
+			}
 		}))
-		res := epRaw(t, srv.Listener.Addr().String(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", formMediaType, len(epAcme), epAcme))
-		got, err := io.ReadAll(res.Body)
-		if err != nil || len(got) != n || res.ContentLength != int64(n) || res.TransferEncoding != nil {
-			t.Errorf("%d bytes come as %d of %d, %q: %v", n, len(got), res.ContentLength, res.TransferEncoding, err)
+		for path, form := range map[string]string{"/": epAcme, "/refused": epFake} {
+			res := epRaw(t, srv.Listener.Addr().String(), fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, formMediaType, len(form), form))
+			got, err := io.ReadAll(res.Body)
+			if err != nil || len(got) != n || res.ContentLength != int64(n) || res.TransferEncoding != nil {
+				t.Errorf("%s: %d bytes come as %d of %d, %q: %v", path, n, len(got), res.ContentLength, res.TransferEncoding, err)
+			}
+			_ = res.Body.Close()
 		}
-		_ = res.Body.Close()
 		srv.Close()
 	}
 }

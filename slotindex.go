@@ -7,7 +7,9 @@ import "sync/atomic"
 // slot number plus one, so that a lookup touches the slots of no other key and
 // growing touches none. A map would need more memory and allocate as keys come
 // and go. One may write at a time; whoever reads beside it may miss a hash.
-type slotIndex struct{ cells atomic.Pointer[[]atomic.Uint64] }
+type slotIndex struct {
+	cells atomic.Pointer[[]atomic.Uint64]
+}
 
 func slotCell(h uint64, n int) uint64 { return h<<32 | uint64(n+1) }
 

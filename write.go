@@ -10,23 +10,34 @@ import (
 	"github.com/tokenbooth/tokenbooth/response"
 )
 
-// write writes a Reply. What every answer must carry is set after the headers of
+// writeWhole is up to where net/http counts a body by itself, when the handler
+// returns; beyond, it sends what it does not know the length of in chunks.
+const writeWhole = 2048
+
+// write writes the Reply to a request that was granted.
+func write(w http.ResponseWriter, reply response.Reply) error {
+	return send(w, reply, len(reply.Body) > writeWhole)
+}
+
+// send writes a Reply. What every answer must carry is set after the headers of
 // the envelope, so that none can forget or change it. After an error net/http may
 // still read the body (HTTP/2): it is not to be used again.
-func write(w http.ResponseWriter, reply response.Reply) error {
+func send(w http.ResponseWriter, reply response.Reply, counted bool) error {
 	h := w.Header()
 	setHeaders(w, reply.Header)
 	// The names are in canonical form, the values in one piece: Header.Set would
 	// allocate each. They are of this answer alone, since whoever wraps the writer
 	// may change them.
-	values := []string{jsonMediaType, "no-store", "no-cache", "nosniff", strconv.Itoa(len(reply.Body))}
+	values := []string{jsonMediaType, "no-store", "no-cache", "nosniff"}
 	h["Content-Type"] = values[0:1:1]
 	h["Cache-Control"] = values[1:2:2]
 	h["Pragma"] = values[2:3:3]
 	h["X-Content-Type-Options"] = values[3:4:4]
-	// With it net/http drops what is written after the answer, as by a handler behind
-	// a middleware that forgot to stop.
-	h["Content-Length"] = values[4:5:5]
+	if counted {
+		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
+	} else {
+		delete(h, "Content-Length") // of an envelope, or of whoever is around
+	}
 	w.WriteHeader(reply.Status)
 	_, err := w.Write(reply.Body)
 	return err
@@ -54,7 +65,9 @@ func writeFailure(w http.ResponseWriter, reply response.Reply, f *response.Failu
 	if f.Reason == response.MethodNotAllowed {
 		h.Set("Allow", cmp.Or(f.Param, http.MethodPost))
 	}
-	_ = write(w, reply) // who has gone needs no answer
+	// Counted, so that net/http drops what is written after it, as by a handler
+	// behind a middleware that forgot to stop.
+	_ = send(w, reply, true) // who has gone needs no answer
 }
 
 // retrySeconds rounds up to whole seconds, 1 to 3600 (L2).

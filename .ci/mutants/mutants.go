@@ -491,7 +491,19 @@ var mutants = []mutant{
 		"keeps the room of a long value for a short one", "./store", "TestMemoryKeepsNoRoomOfALongValue",
 	},
 	{
-		"H1", "write.go", `h["Content-Length"] = values`, `h["Content-Size"] = values`,
+		"H1", "write.go", `_ = send(w, reply, true)`, `_ = send(w, reply, false)`,
+		"lets others write behind a refusal", ".", "TestH1_EveryBodyIsCounted",
+	},
+	{
+		"C1", "limit.go", `|| x.names.bucket[len(tokenBucket)+1:] != id {`, `{`,
+		"makes a token for the client of another reading", ".", "TestC1_TheReadingThatMatchesHasTheToken",
+	},
+	{
+		"store", "store/clientmap.go", `if t.count*2 >= len(old) {`, `if true {`,
+		"makes room for those who are gone", "./store", "TestClientMapForgetsTheRemoved",
+	},
+	{
+		"H1", "write.go", `h["Content-Length"] = []string`, `h["Content-Size"] = []string`,
 		"leaves the length of another answer", ".", "TestH1_OuterLengthIsForgotten",
 	},
 	{
