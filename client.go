@@ -127,16 +127,21 @@ func (h *Handler) identify(ctx context.Context, x *exchange, c credentials) (*re
 		x.refused = client
 		return response.Fail(response.ClientLongLived), nil
 	}
-	x.client, x.authenticated = client, true
+	x.isOf(client)
+	x.authenticated = true
 	return nil, nil
 }
+
+// isOf takes what the answer will say of the client now, when the processor is
+// fetching the record anyhow.
+func (x *exchange) isOf(client *store.Client) { x.client, x.subject = client, subjectOf(client) }
 
 // identifyPublic admits a public client by its name alone. Where the grant is
 // not for public clients a secret is missing, whoever is named; where it is, a
 // client that has a secret looks like one that is not there (C4, C6).
 func (h *Handler) identifyPublic(x *exchange, client *store.Client) *response.Failure {
 	if mayBeAnonymous(client) {
-		x.client = client
+		x.isOf(client)
 		return nil
 	}
 	if !x.grant.public {

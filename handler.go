@@ -367,7 +367,6 @@ func (h *Handler) request(x *exchange) *grant.Request {
 
 func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error) {
 	expires := x.token.expires
-	x.subject = subjectOf(x.client)
 	x.answer = response.Token{
 		AccessToken:  token,
 		Type:         "Bearer",

@@ -77,8 +77,8 @@ func (m *MemoryLimiter) Take(_ context.Context, key string, l Limit) (d Decision
 func (m *MemoryLimiter) expect(key string) {
 	m.once.Do(m.init)
 	h := maphash.String(m.known.seed, key)
-	if _, number := m.known.shards[h>>m.known.shift].find(h); number != nil {
-		number.Load()
+	if slot := m.known.shards[h>>m.known.shift].find(h); slot != nil {
+		slot.number.Load() // the other end of it
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *bucketStripe) take(d *Decision, h uint64, now time.Time, l Limit) {
 const (
 	// Small enough that a handful of keys in 64 shards cost little; a chunk fills
 	// what the allocator has for its size.
-	chunkSlots = 30
+	chunkSlots = 29
 	// How many buckets a newcomer looks at for a full one. The hand passes them
 	// in the order in which they were filled, so that the first is most often
 	// the one that has rested longest.
@@ -191,18 +191,15 @@ type bucketShard struct {
 // manyLimits stands for every limit that is not among the first of its shard.
 const manyLimits = 255
 
-// A bucketChunk holds buckets, and beside them the number of each one's limit: to
-// ask the bucket itself takes its lock twice.
-type bucketChunk struct {
-	slots  [chunkSlots]bucketSlot
-	limits [chunkSlots]atomic.Uint32
-}
+type bucketChunk [chunkSlots]bucketSlot
 
 // A bucketSlot holds a bucket and the hash of the key whose it is.
 type bucketSlot struct {
 	hash   atomic.Uint64
-	full   int64 // when the bucket is full, in nanoseconds of the steady clock
 	bucket rate.Limiter
+	full   int64 // when the bucket is full, in nanoseconds of the steady clock
+	// The number of the bucket's limit: to ask the bucket itself takes its lock twice.
+	number atomic.Uint32
 }
 
 // take returns false when the key has no bucket and there is no room for one.
@@ -210,17 +207,17 @@ func (s *bucketShard) take(d *Decision, h uint64, now time.Time, l Limit) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.clock.read(now)
-	slot, number := s.find(h)
+	slot := s.find(h)
 	full := slot != nil && slot.full <= at.steady.UnixNano()
 	if slot == nil {
-		if slot, number = s.add(h, at.steady); slot == nil {
+		if slot = s.add(h, at.steady); slot == nil {
 			return false
 		}
 		fillBucket(&slot.bucket, l, at.steady)
-		number.Store(s.number(l))
-	} else if i := number.Load(); i == manyLimits || s.limits[i] != l {
+		slot.number.Store(s.number(l))
+	} else if i := slot.number.Load(); i == manyLimits || s.limits[i] != l {
 		limitBucket(&slot.bucket, l, at.steady)
-		number.Store(s.number(l))
+		slot.number.Store(s.number(l))
 		full = false
 	}
 	refill := charge(d, &slot.bucket, l, &at, full)
@@ -228,10 +225,8 @@ func (s *bucketShard) take(d *Decision, h uint64, now time.Time, l Limit) bool {
 	return true
 }
 
-// slot returns a slot and the number of its limit.
-func (s *bucketShard) slot(n int) (*bucketSlot, *atomic.Uint32) {
-	chunk := (*s.chunks.Load())[n/chunkSlots]
-	return &chunk.slots[n%chunkSlots], &chunk.limits[n%chunkSlots]
+func (s *bucketShard) slot(n int) *bucketSlot {
+	return &(*s.chunks.Load())[n/chunkSlots][n%chunkSlots]
 }
 
 // number returns the number of a limit.
@@ -246,30 +241,30 @@ func (s *bucketShard) number(l Limit) uint32 {
 	return uint32(n) //nolint:gosec // below manyLimits
 }
 
-func (s *bucketShard) find(h uint64) (*bucketSlot, *atomic.Uint32) {
+func (s *bucketShard) find(h uint64) *bucketSlot {
 	probe := s.index.slots(h)
 	for n := probe.next(); n >= 0; n = probe.next() {
-		if slot, number := s.slot(n); slot.hash.Load() == h {
-			return slot, number
+		if slot := s.slot(n); slot.hash.Load() == h {
+			return slot
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // add returns a slot for a new key, its bucket to be filled; nil when there is no
 // room.
-func (s *bucketShard) add(h uint64, t time.Time) (*bucketSlot, *atomic.Uint32) {
+func (s *bucketShard) add(h uint64, t time.Time) *bucketSlot {
 	n := s.used
 	if n < s.max {
 		s.makeRoom(n)
 		s.used++
 	} else if n = s.reclaim(t); n < 0 {
-		return nil, nil
+		return nil
 	}
 	s.index.add(h, n, s.used)
-	slot, number := s.slot(n)
+	slot := s.slot(n)
 	slot.hash.Store(h)
-	return slot, number
+	return slot
 }
 
 // makeRoom makes the chunk of a slot, where the slot is its first.
@@ -291,7 +286,7 @@ func (s *bucketShard) reclaim(t time.Time) int {
 	for range handReach {
 		n := s.hand
 		s.hand = (n + 1) % s.used
-		if slot, _ := s.slot(n); slot.full <= now {
+		if slot := s.slot(n); slot.full <= now {
 			s.index.remove(slot.hash.Load(), n)
 			return n
 		}
