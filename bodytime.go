@@ -11,6 +11,7 @@ import (
 // and no deadline is set from the start: setting one and taking it back, or a timer
 // of its own, costs most requests more than all of their parsing.
 type bodyTime struct {
+	lane   uint8 // which list; whoever is used again on the same processor keeps it
 	reader readDeadliner
 	until  time.Time
 
@@ -36,42 +37,27 @@ func deadlinerOf(w http.ResponseWriter) readDeadliner {
 	}
 }
 
-// bodyTimes are those of a handler. A list is as long as one timeout, so that it is
-// in the order in which it ends: one for most, and others for servers with a shorter
-// ReadTimeout, by that.
-type bodyTimes struct {
-	usual   [8]bodyList // for fewer requests to wait for a lock at once
-	shorter sync.Map    // time.Duration to *bodyList
-}
+// bodyTimes are those of a handler, in several lists for fewer requests to wait for
+// a lock at once.
+type bodyTimes [lanes]bodyList
+
+const lanes = 8
+
+func anyLane() uint8 { return uint8(rand.IntN(lanes)) } //nolint:gosec // nobody gains by a guess
 
 // begin begins to wait for the body, where there is one and something that could
-// end it.
+// end it. A server with a shorter ReadTimeout ends it by itself.
 func (b *bodyTimes) begin(t *bodyTime, w http.ResponseWriter, r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
-	if t.reader = deadlinerOf(w); t.reader == nil {
-		return
+	if t.reader = deadlinerOf(w); t.reader != nil {
+		b[t.lane].add(t)
 	}
-	timeout := formReadTimeout
-	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
-		timeout = min(timeout, srv.ReadTimeout)
-	}
-	b.list(timeout).add(t, timeout)
 }
 
-func (b *bodyTimes) list(timeout time.Duration) *bodyList {
-	if timeout == formReadTimeout {
-		return &b.usual[rand.IntN(len(b.usual))] //nolint:gosec // nobody gains by a guess
-	}
-	list, ok := b.shorter.Load(timeout)
-	if !ok {
-		list, _ = b.shorter.LoadOrStore(timeout, new(bodyList))
-	}
-	return list.(*bodyList)
-}
-
-// A bodyList holds the bodies that are waited for, by when they end. One timer
+// A bodyList holds the bodies that are waited for, by when they end: all have as
+// long. One timer
 // stands for all of them: it is not stopped when its body is there, but looks
 // whether there are others.
 type bodyList struct {
@@ -83,11 +69,11 @@ type bodyList struct {
 
 // add reads the clock behind the lock: by an older reading a timer that has fired
 // would still be to come.
-func (l *bodyList) add(t *bodyTime, timeout time.Duration) {
+func (l *bodyList) add(t *bodyTime) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	t.until = now.Add(timeout)
+	t.until = now.Add(formReadTimeout)
 	t.list, t.prev = l, l.last
 	if l.last != nil {
 		l.last.next = t
@@ -166,8 +152,13 @@ func (t *bodyTime) lift() bool {
 
 // stay bounds what net/http may still read of a body that nobody wants. An error
 // means that the connection is gone, which reading will tell.
-func (t *bodyTime) stay() {
-	if t.list != nil && t.lift() {
-		_ = t.reader.SetReadDeadline(t.until)
+func (t *bodyTime) stay(r *http.Request) {
+	if t.list == nil || !t.lift() {
+		return
 	}
+	timeout := formReadTimeout
+	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ReadTimeout > 0 {
+		timeout = min(timeout, srv.ReadTimeout)
+	}
+	_ = t.reader.SetReadDeadline(t.until.Add(timeout - formReadTimeout))
 }

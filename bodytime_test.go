@@ -1,7 +1,6 @@
 package tokenbooth
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,37 +27,35 @@ func (w *timedWriter) SetReadDeadline(time.Time) error {
 	return w.fails
 }
 
-func timedRequest(readTimeout time.Duration) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, "/token", strings.NewReader("x"))
-	return r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{ReadTimeout: readTimeout}))
+func timedRequest() *http.Request {
+	return httptest.NewRequest(http.MethodPost, "/token", strings.NewReader("x"))
 }
 
 func TestP10_EachBodyHasItsOwnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var times bodyTimes
 		var all sync.WaitGroup
-		for i := range 500 {
-			start := rand.N(20 * time.Second)                                                         //nolint:gosec // any will do
-			takes := rand.N(10*time.Second) | 1                                                       //nolint:gosec // never at the very end
-			timeout := []time.Duration{formReadTimeout, 2 * time.Second, 300 * time.Millisecond}[i%3] //nolint:gosec // in range
+		for range 500 {
+			start := rand.N(20 * time.Second)   //nolint:gosec // any will do
+			takes := rand.N(10*time.Second) | 1 //nolint:gosec // never at the very end
 			all.Go(func() {
 				time.Sleep(start)
 				begun, w := time.Now(), new(timedWriter)
-				var body bodyTime
-				times.begin(&body, w, timedRequest(timeout))
+				body := bodyTime{lane: anyLane()}
+				times.begin(&body, w, timedRequest())
 				time.Sleep(takes)
 				inTime := body.lift()
-				if inTime != (takes < timeout) || inTime != (len(w.ended) == 0) {
-					t.Errorf("%v of %v: in time %v, ended %v", takes, timeout, inTime, w.ended)
+				if inTime != (takes < formReadTimeout) || inTime != (len(w.ended) == 0) {
+					t.Errorf("%v of %v: in time %v, ended %v", takes, formReadTimeout, inTime, w.ended)
 				}
-				if !inTime && (len(w.ended) != 1 || w.ended[0].Sub(begun) != timeout) {
-					t.Errorf("ended %v after %v, want %v", w.ended, w.ended[0].Sub(begun), timeout)
+				if !inTime && (len(w.ended) != 1 || w.ended[0].Sub(begun) != formReadTimeout) {
+					t.Errorf("ended %v after %v, want %v", w.ended, w.ended[0].Sub(begun), formReadTimeout)
 				}
 			})
 		}
 		all.Wait()
-		for i := range times.usual {
-			if l := &times.usual[i]; l.first != nil || l.last != nil {
+		for i := range times {
+			if l := &times[i]; l.first != nil || l.last != nil {
 				t.Error("a body is left in a list")
 			}
 		}
@@ -102,9 +99,9 @@ func TestP10_AStuckWriterStopsNoOther(t *testing.T) {
 		other := new(timedWriter)
 		bodies := []*bodyTime{{reader: stuck}, {reader: panickingWriter{}}, {reader: other}}
 		for _, b := range bodies {
-			l.add(b, time.Second)
+			l.add(b)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(formReadTimeout)
 		synctest.Wait()
 		if len(other.ended) != 1 || bodies[2].lift() || bodies[1].lift() {
 			t.Errorf("%v", other.ended)
@@ -131,17 +128,17 @@ func (panickingWriter) SetReadDeadline(time.Time) error { panic("host") }
 func TestP10_BegunWhenTheTimerFires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var times bodyTimes
-		r := timedRequest(time.Second)
+		r := timedRequest()
 		for i := range 500 {
 			var before, body bodyTime
 			times.begin(&before, new(timedWriter), r)
 			before.lift()
-			time.Sleep(time.Second + time.Duration(i%3-1))
+			time.Sleep(formReadTimeout + time.Duration(i%3-1))
 			begun, w := time.Now(), new(timedWriter)
 			times.begin(&body, w, r)
-			time.Sleep(time.Second + 1)
+			time.Sleep(formReadTimeout + 1)
 			synctest.Wait()
-			if body.lift() || w.ended[0].Sub(begun) != time.Second {
+			if body.lift() || w.ended[0].Sub(begun) != formReadTimeout {
 				t.Fatalf("ended %v", w.ended)
 			}
 		}

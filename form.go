@@ -158,12 +158,12 @@ func (p *formParser) receive(t *bodyTime, w http.ResponseWriter, r *http.Request
 	p.times.begin(t, w, r)
 	defer t.lift() // a Read of the host's may panic
 	if labelledJSON, fail = p.admit(r); fail != nil {
-		t.stay()
+		t.stay(r)
 		return "", false, fail
 	}
 	body, err := readBody(r, !labelledJSON)
 	if err != nil {
-		t.stay()
+		t.stay(r)
 		return "", false, bodyFailure(err)
 	}
 	if !t.lift() {

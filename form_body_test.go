@@ -258,6 +258,8 @@ func TestP10_SlowBody(t *testing.T) {
 		{"bare server, too large", &http.Server{}, "POST", "grant_type=", 40_000, 413, 0, true},
 		{"bare server, HTTP/2", unencryptedHTTP2(), "POST", "grant_type=", 100, 408, 5 * time.Second, false},
 		{"shorter ReadTimeout", &http.Server{ReadTimeout: 2 * time.Second}, "POST", "grant_type=", 100, 408, 2 * time.Second, true},
+		{"shorter ReadTimeout, other method", &http.Server{ReadTimeout: 2 * time.Second}, "PUT", "grant_type=", 100, 405, 2 * time.Second, true},
+		{"longer ReadTimeout, other method", &http.Server{ReadTimeout: time.Minute}, "PUT", "grant_type=", 100, 405, 5 * time.Second, true},
 		{"longer ReadTimeout", &http.Server{ReadTimeout: time.Minute}, "POST", "grant_type=", 100, 408, 5 * time.Second, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

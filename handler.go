@@ -216,7 +216,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // exchanges are used again where all went well and nobody else has seen them: a
 // grant or a formatter of the host's may keep what it was given.
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.formRoom.time.lane = anyLane()
+	return x
+}}
 
 // leave forgets the request and its body, whose secrets nobody is to find here.
 func (x *exchange) leave(body []byte) {
@@ -228,7 +232,10 @@ func (x *exchange) leave(body []byte) {
 		body = nil
 	}
 	x.request.Forget()
-	*x = exchange{room: x.room, bodyRoom: jsontext.Room{Body: body[:0]}, request: x.request}
+	room, request, lane := x.room, x.request, x.formRoom.time.lane
+	*x = exchange{}
+	x.room, x.request, x.formRoom.time.lane = room, request, lane
+	x.bodyRoom.Body = body[:0]
 	exchanges.Put(x)
 }
 

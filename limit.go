@@ -106,7 +106,7 @@ func (x *exchange) nameClient(id string) *clientNames {
 
 // namesOf makes them in one piece, as every token request needs them.
 func namesOf(id string) clientNames {
-	var room [256]byte
+	var room [160]byte // for ids as long as a UUID; longer ones cost another allocation
 	b := append(append(append(room[:0], tokenBucket...), '|'), id...)
 	subject := len(b)
 	b = append(append(b, clientSubjectPrefix...), id...)

@@ -177,13 +177,15 @@ const (
 
 // A bucketShard is a part of a bucketTable behind one lock.
 type bucketShard struct {
-	mu     sync.Mutex
-	clock  steadyClock
+	mu    sync.Mutex
+	clock steadyClock
+	hand  int
+	// What decisions write is above and what they only read is below, in cache
+	// lines of their own.
 	index  slotIndex
 	chunks atomic.Pointer[[]*bucketChunk]
 	used   int // slots in use; they are never given back
 	max    int
-	hand   int
 	limits []Limit // that buckets have, as far as they have a number
 	_      [8]byte // so that no two shards share a cache line
 }

@@ -163,12 +163,12 @@ func (h *Handler) resumeAuthorization(w http.ResponseWriter, r *http.Request) (*
 }
 
 func (h *Handler) parseLoginForm(w http.ResponseWriter, r *http.Request) error {
-	var t bodyTime
+	t := bodyTime{lane: anyLane()}
 	h.parser.times.begin(&t, w, r)
 	defer t.lift()
 	r.Body = http.MaxBytesReader(w, r.Body, maxLoginForm)
 	if err := r.ParseForm(); err != nil {
-		t.stay()
+		t.stay(r)
 		return closing(w, r, bodyFailure(err))
 	}
 	return nil
