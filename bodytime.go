@@ -57,9 +57,8 @@ func (b *bodyTimes) begin(t *bodyTime, w http.ResponseWriter, r *http.Request) {
 }
 
 // A bodyList holds the bodies that are waited for, by when they end: all have as
-// long. One timer
-// stands for all of them: it is not stopped when its body is there, but looks
-// whether there are others.
+// long. One timer stands for all of them: it is not stopped when its body is there,
+// but looks whether there are others.
 type bodyList struct {
 	mu          sync.Mutex
 	first, last *bodyTime

@@ -126,7 +126,7 @@ func (f *form) get(name string) string {
 // SetReadDeadline, or one whose Unwrap leads there; behind any other the body is
 // as slow as the server lets it be.
 func (p *formParser) parse(w http.ResponseWriter, r *http.Request) (*form, error) {
-	f := new(form)
+	f := &form{time: bodyTime{lane: anyLane()}}
 	if err := p.parseTo(f, w, r); err != nil {
 		return nil, err
 	}

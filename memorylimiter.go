@@ -175,7 +175,8 @@ const (
 	handReach = 8
 )
 
-// A bucketShard is a part of a bucketTable behind one lock.
+// A bucketShard is a part of a bucketTable behind one lock. Only find may be called
+// without it: a chunk is stored before the cell of the index that leads there.
 type bucketShard struct {
 	mu    sync.Mutex
 	clock steadyClock

@@ -11,7 +11,7 @@ import (
 // clients.) What is in it is never changed, only replaced.
 type clientMap [shardCount]struct {
 	clientTable
-	_ [24]byte
+	_ [32]byte // so that no two shards share a cache line
 }
 
 // table returns where the client belongs, and its hash within.

@@ -107,7 +107,8 @@ func (c *Client) gatherTexts() {
 }
 
 // share gives c the lists and the rate of another client where they are alike, as
-// those of many clients are. Nobody changes them.
+// those of many clients are. Nobody changes them. The one stored before is looked
+// at and no other, since clients mostly come in kinds.
 func (c *Client) share(with *Client) {
 	if with == nil {
 		return
