@@ -840,7 +840,7 @@ func TestG7_EpochsOutliveWhatTheyRevoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.clock.move(32 * 24 * time.Hour)
-	for range 200 { // each removes what may be collected
+	for range 1000 { // each removes what may be collected
 		other, _ := b.authorize(t, func(r *authz.Record) { r.Subject = "other" })
 		b.good(t, azRedeem(other))
 	}
