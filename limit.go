@@ -98,7 +98,7 @@ type clientNames struct{ bucket, subject, epoch string }
 
 // nameClient makes them once for a client.
 func (x *exchange) nameClient(id string) *clientNames {
-	if len(x.names.bucket) != len(tokenBucket)+1+len(id) || x.names.bucket[len(tokenBucket)+1:] != id {
+	if x.names.bucket == "" || x.names.bucket[len(tokenBucket)+1:] != id {
 		x.names = namesOf(id)
 	}
 	return &x.names

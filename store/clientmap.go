@@ -45,11 +45,12 @@ func (cm *clientMap) update(id string, change func(*Client)) error {
 	t, h := cm.table(id)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	slot, c := t.find(h, id)
-	if c == nil {
+	slot, old := t.find(h, id)
+	if old == nil {
 		return ErrNotFound
 	}
-	c = c.clone()
+	c := old.clone()
+	c.share(old)
 	change(c)
 	slot.client.Store(c)
 	return nil

@@ -126,19 +126,26 @@ func TestMemoryClientsComeAndGo(t *testing.T) {
 	}
 }
 
-// TestMemorySharesLists: lists that are alike are kept once, and nobody notices.
+// TestMemorySharesLists: lists and rates that are alike are kept once, also of a client
+// whose secret was upgraded, and nobody notices.
 func TestMemorySharesLists(t *testing.T) {
-	first := &Client{ID: "a", Public: true, Grants: []string{"x"}, Scopes: []string{"read"}}
-	second := &Client{ID: "b", Public: true, Grants: []string{"x"}, Scopes: []string{"write"}}
+	first := &Client{ID: "a", Public: true, Grants: []string{"x"}, Scopes: []string{"read"}, Rate: &Rate{1, 2}}
+	second := &Client{ID: "b", Public: true, Grants: []string{"x"}, Scopes: []string{"write"}, Rate: &Rate{1, 2}}
 	m, err := NewMemory(first, second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.Grants[0], second.Scopes[0] = "changed", "changed"
+	first.Grants[0], second.Scopes[0], first.Rate.Burst = "changed", "changed", 9
+	if err := m.UpgradeSecret(t.Context(), "b", Secret{}, HashSecret("x")); err != nil {
+		t.Fatal(err)
+	}
 	a, _ := m.Client(t.Context(), "a")
 	b, _ := m.Client(t.Context(), "b")
 	if &a.Grants[0] != &b.Grants[0] {
 		t.Error("the grants are kept twice")
+	}
+	if a.Rate != b.Rate || *a.Rate != (Rate{1, 2}) {
+		t.Errorf("the rates are %+v at %p and %+v at %p", *a.Rate, a.Rate, *b.Rate, b.Rate)
 	}
 	if a.Grants[0] != "x" || a.Scopes[0] != "read" || b.Scopes[0] != "write" {
 		t.Errorf("%v %v %v", a.Grants, a.Scopes, b.Scopes)
