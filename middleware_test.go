@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -1201,7 +1202,7 @@ func TestEveryReasonOfTheGuard(t *testing.T) {
 
 // FuzzBearerHeader: what is taken for a token is in the one line there is;
 // everything else is a Failure of the guard. What is no token68 is refused by
-// every codec, and looked up nowhere.
+// every codec, and nothing but the shape of an opaque token is looked up.
 func FuzzBearerHeader(f *testing.F) {
 	for _, line := range []string{
 		"", "Bearer", "Bearer ", "bearer abc", "BEARER  a.b.c", "Basic YTpi", "Bearer a b", "Bearer \x00", "Bearer a==", "Bearer ==", "Bearer\tabc", "Beareré abc",
@@ -1211,6 +1212,7 @@ func FuzzBearerHeader(f *testing.F) {
 	}
 	f.Add("", "access_token=a&access_token=b", true)
 	f.Add("", "access_token=%zz", true)
+	f.Add("Bearer "+strings.Repeat("0a", 32), "", false)
 	keys := gkRing(f, gkKey("ES256"))
 	f.Fuzz(func(t *testing.T, line, query string, taken bool) {
 		r := &http.Request{Header: http.Header{"Authorization": {line}}, URL: &url.URL{RawQuery: query}}
@@ -1222,11 +1224,16 @@ func FuzzBearerHeader(f *testing.F) {
 			}
 			return
 		}
+		reads := 0
+		state := gkState{get: func(context.Context, string) ([]byte, bool, error) { reads++; return nil, false, nil }}
 		for _, format := range []TokenFormat{JWT{}, Opaque{}} {
-			codec := format.codec(codecConfig{issuer: gkIssuer, audience: gkIssuer, keys: keys, state: gkState{}}) // a read would panic
-			if _, err := codec.verify(t.Context(), token); !isToken68(token) && !errors.Is(err, errToken) {
+			codec := format.codec(codecConfig{issuer: gkIssuer, audience: gkIssuer, keys: keys, state: state})
+			if _, err := codec.verify(t.Context(), token); !errors.Is(err, errToken) {
 				t.Fatalf("%q was taken from %q %q: %v", token, line, query, err)
 			}
+		}
+		if raw, err := hex.DecodeString(token); reads > 0 && (err != nil || len(raw) != 32 || strings.ToLower(token) != token) {
+			t.Fatalf("%q was looked up, from %q %q", token, line, query)
 		}
 		if !isToken68(token) {
 			return
