@@ -1,9 +1,9 @@
 package tokenbooth
 
 import (
+	"math"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 )
@@ -133,9 +133,14 @@ func isPort(s string) bool {
 	if s == "" {
 		return true
 	}
-	if s[0] != ':' {
+	if s[0] != ':' || len(s) == 1 {
 		return false
 	}
-	_, err := strconv.ParseUint(s[1:], 10, 16)
-	return err == nil
+	port := 0
+	for _, c := range []byte(s[1:]) {
+		if port = 10*port + int(c-'0'); c < '0' || c > '9' || port > math.MaxUint16 {
+			return false
+		}
+	}
+	return true
 }

@@ -375,7 +375,7 @@ func (h *Handler) isOffline(client *store.Client, scopes []string) bool {
 func (h *Handler) refuseAuthorization(w http.ResponseWriter, r *http.Request, a *AuthorizationRequest, err error) {
 	f := failureOf(err, response.Endpoint)
 	if a == nil {
-		h.refuse(w, r, &exchange{now: h.now(), address: h.addresses.of(r)}, f)
+		h.refuse(w, r, h.newExchange(r), f)
 		return
 	}
 	h.report(r.Context(), &Event{

@@ -70,7 +70,6 @@ type bodyList struct {
 // would still be to come.
 func (l *bodyList) add(t *bodyTime) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	now := time.Now()
 	t.until = now.Add(formReadTimeout)
 	t.list, t.prev = l, l.last
@@ -81,6 +80,7 @@ func (l *bodyList) add(t *bodyTime) {
 	}
 	l.last = t
 	l.wait(now)
+	l.mu.Unlock()
 }
 
 func (l *bodyList) remove(t *bodyTime) {

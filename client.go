@@ -17,23 +17,25 @@ type credentials struct {
 	method     string // store.AuthBasic, AuthPost or AuthNone
 }
 
-// readings appends to room the ways to read the credentials of a request: one, or
+// readings returns the ways to read the credentials of a request, in room: one, or
 // for a Basic header whose two readings differ, both (C1).
-func readings(room []credentials, f *form) ([]credentials, error) {
+func readings(room *[2]credentials, f *form) ([]credentials, error) {
 	if b := f.basic; b != nil {
 		return basicReadings(room, b), nil
 	}
-	id, secret := f.get("client_id"), f.get("client_secret")
-	switch {
-	case id == "":
+	c := &room[0]
+	c.id, c.secret, c.method = f.get("client_id"), f.get("client_secret"), store.AuthPost
+	if c.id == "" {
 		return nil, response.Missing("client_id")
-	case secret == "":
-		return append(room, credentials{id, "", store.AuthNone}), nil
 	}
-	return append(room, credentials{id, secret, store.AuthPost}), nil
+	if c.secret == "" {
+		c.method = store.AuthNone
+	}
+	return room[:1], nil
 }
 
-func basicReadings(all []credentials, b *basicCredentials) []credentials {
+func basicReadings(room *[2]credentials, b *basicCredentials) []credentials {
+	all := room[:0]
 	if b.decoded {
 		all = append(all, basicReading(b.id, b.secret))
 	}
@@ -57,7 +59,7 @@ func basicReading(id, secret string) credentials {
 // nobody locks a client out (L1).
 func (h *Handler) authenticate(ctx context.Context, x *exchange) error {
 	var room [2]credentials
-	all, err := readings(room[:0], x.form)
+	all, err := readings(&room, x.form)
 	if err != nil {
 		return err
 	}
@@ -67,8 +69,8 @@ func (h *Handler) authenticate(ctx context.Context, x *exchange) error {
 		}
 	}
 	var refusal *response.Failure
-	for _, c := range all {
-		refusal, err = h.identify(ctx, x, c)
+	for i := range all {
+		refusal, err = h.identify(ctx, x, &all[i])
 		if err != nil || refusal == nil {
 			return err
 		}
@@ -99,7 +101,7 @@ func (h *Handler) chargeFailure(ctx context.Context, x *exchange, claimed string
 
 // identify tries one reading: x.client is set, or it says why not. An error is
 // the store's.
-func (h *Handler) identify(ctx context.Context, x *exchange, c credentials) (*response.Failure, error) {
+func (h *Handler) identify(ctx context.Context, x *exchange, c *credentials) (*response.Failure, error) {
 	h.expect(x.nameClient(c.id).bucket)
 	client, err := h.lookUp(ctx, c.id)
 	if err != nil {
@@ -172,18 +174,18 @@ func findClient(ctx context.Context, clients ClientStore, id string) (*store.Cli
 	}
 	client, err := clients.Client(ctx, id)
 	switch {
+	case err == nil && client != nil && client.ID == id:
+		return client, nil
 	case errors.Is(err, store.ErrNotFound) && !isTemporary(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("tokenbooth: client store: %w", err)
 	case client == nil:
 		return nil, errors.New("tokenbooth: the client store returned neither a client nor an error")
-	case client.ID != id && strings.EqualFold(strings.TrimSpace(client.ID), strings.TrimSpace(id)):
+	case strings.EqualFold(strings.TrimSpace(client.ID), strings.TrimSpace(id)):
 		return nil, nil // from a database that compares without case or padding
-	case client.ID != id:
-		return nil, errors.New("tokenbooth: the client store returned another client than was asked for")
 	}
-	return client, nil
+	return nil, errors.New("tokenbooth: the client store returned another client than was asked for")
 }
 
 // mayUse says whether the record of the client allows the grant (C9).

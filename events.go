@@ -50,13 +50,21 @@ type reporter struct {
 // nor each other.
 func (r *reporter) report(ctx context.Context, e *Event) {
 	if r.events != nil {
-		defer func() {
-			defer func() { _ = recover() }()
-			r.events(ctx, *e)
-		}()
+		r.tell(ctx, e)
 	}
-	defer func() { _ = recover() }()
 	r.log(ctx, e)
+}
+
+func (r *reporter) tell(ctx context.Context, e *Event) {
+	defer func() { _ = recover() }()
+	r.events(ctx, *e)
+}
+
+func (r *reporter) log(ctx context.Context, e *Event) {
+	defer func() { _ = recover() }()
+	if level := levelOf(e.Kind); r.logger.Enabled(ctx, level) {
+		r.writeLine(ctx, level, e)
+	}
 }
 
 func levelOf(kind string) slog.Level {
@@ -71,11 +79,7 @@ func levelOf(kind string) slog.Level {
 	return slog.LevelInfo
 }
 
-func (r *reporter) log(ctx context.Context, e *Event) {
-	level := levelOf(e.Kind)
-	if !r.logger.Enabled(ctx, level) {
-		return
-	}
+func (r *reporter) writeLine(ctx context.Context, level slog.Level, e *Event) {
 	attrs := make([]slog.Attr, 0, 10)
 	for _, a := range []struct{ key, value string }{
 		{"place", string(e.Place)},

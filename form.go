@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tokenbooth/tokenbooth/grant"
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 	"github.com/tokenbooth/tokenbooth/response"
 )
 
@@ -263,7 +264,7 @@ func (p *formParser) readForm(f *form, body string) *response.Failure {
 	}
 	for count := 0; body != ""; {
 		var pair string
-		pair, body, _ = strings.Cut(body, "&")
+		pair, body, _ = cut(body, '&')
 		if pair == "" {
 			continue
 		}
@@ -282,7 +283,7 @@ func (p *formParser) readForm(f *form, body string) *response.Failure {
 }
 
 func unescapePair(pair string) (name, value string, ok bool) {
-	name, value, _ = strings.Cut(pair, "=")
+	name, value, _ = cut(pair, '=')
 	if strings.IndexByte(pair, '%') < 0 {
 		return name, value, true
 	}
@@ -340,15 +341,17 @@ func (p *formParser) add(f *form, name, value string) *response.Failure {
 // finish drops empty parameters, which count as omitted (RFC 6749 §3.2), and
 // holds the others to their limits.
 func (p *formParser) finish(f *form) *response.Failure {
-	f.params = slices.DeleteFunc(f.params, func(prm grant.Param) bool { return prm.Value == "" })
+	empty := false
 	for i := range f.params {
-		if len(f.params[i].Value) <= maxClientID { // the least of all limits
-			continue
+		if len(f.params[i].Value) > maxClientID { // the least of all limits
+			if fail := p.checkLength(&f.params[i]); fail != nil {
+				return fail
+			}
 		}
-		field := p.field(f.params[i].Name)
-		if field.max > 0 && len(f.params[i].Value) > field.max {
-			return failParam(field.reason, field.name)
-		}
+		empty = empty || f.params[i].Value == ""
+	}
+	if empty {
+		f.params = slices.DeleteFunc(f.params, func(prm grant.Param) bool { return prm.Value == "" })
 	}
 	scope := f.get("scope")
 	if scope == "" {
@@ -361,23 +364,40 @@ func (p *formParser) finish(f *form) *response.Failure {
 	return nil
 }
 
+func (p *formParser) checkLength(prm *grant.Param) *response.Failure {
+	field := p.field(prm.Name)
+	if field.max > 0 && len(prm.Value) > field.max {
+		return failParam(field.reason, field.name)
+	}
+	return nil
+}
+
 // splitScope appends the tokens to room. It follows RFC 6749 §3.3 to the letter:
 // exactly one space between them.
 func splitScope(room []string, scope string) ([]string, bool) {
-	n := strings.Count(scope, " ") + 1
-	if n > maxScopeTokens {
-		return nil, false
-	}
-	scopes := slices.Grow(room, n)
-	for token := range strings.SplitSeq(scope, " ") {
+	scopes, rest := room, scope
+	for range maxScopeTokens {
+		token, after, more := cut(rest, ' ')
 		if !isScopeToken(token) {
 			return nil, false
 		}
 		if !slices.Contains(scopes, token) {
 			scopes = append(scopes, token)
 		}
+		if !more {
+			return slices.Clip(scopes), true
+		}
+		rest = after
 	}
-	return slices.Clip(scopes), true
+	return nil, false
+}
+
+// cut is strings.Cut around one byte.
+func cut(s string, separator byte) (before, after string, found bool) {
+	if i := strings.IndexByte(s, separator); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
 }
 
 func isScopeToken(s string) bool {
@@ -393,15 +413,9 @@ func isScopeToken(s string) bool {
 // without control characters (C0, DEL, C1). What is not clean is answered like
 // what is unknown and never shown to a store, since stores disagree about it.
 func clean(s string) bool {
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] >= 0x7F {
-			return cleanText(s)
-		}
-	}
-	return true
+	return jsontext.IsPlain(s) || cleanText(s)
 }
 
-// cleanText is clean for what is not ASCII.
 func cleanText(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
@@ -434,22 +448,24 @@ func readBody(r *http.Request, form bool) (string, error) {
 		clear(buf) // no secret outlives its request
 		formBuffers.Put(room)
 	}()
+	n, err := readPiece(r.Body, buf, form)
+	if err == io.EOF { //nolint:errorlint // a Reader must not wrap it
+		return string(buf[:n]), nil
+	}
+	return readLong(r, buf, n, err, form)
+}
+
+// readLong reads on behind the first piece, which is in buf.
+func readLong(r *http.Request, buf []byte, n int, err error, form bool) (string, error) {
 	var long strings.Builder
 	for {
-		n, err := readFull(r.Body, buf[:min(len(buf), maxFormBytes+1-long.Len())])
-		if form {
-			spacePluses(buf[:n])
-		}
 		switch {
 		case long.Len()+n > maxFormBytes:
 			return "", &http.MaxBytesError{Limit: maxFormBytes}
 		case n == 0 && errors.Is(err, http.ErrBodyReadAfterClose):
-			err = io.EOF
+			return long.String(), nil
 		case err != nil && !errors.Is(err, io.EOF):
 			return "", err
-		}
-		if errors.Is(err, io.EOF) && long.Len() == 0 {
-			return string(buf[:n]), nil
 		}
 		if long.Len() == 0 {
 			long.Grow(expectedSize(r.ContentLength))
@@ -458,7 +474,16 @@ func readBody(r *http.Request, form bool) (string, error) {
 		if errors.Is(err, io.EOF) {
 			return long.String(), nil
 		}
+		n, err = readPiece(r.Body, buf[:min(len(buf), maxFormBytes+1-long.Len())], form)
 	}
+}
+
+func readPiece(body io.ReadCloser, buf []byte, form bool) (int, error) {
+	n, err := readFull(body, buf)
+	if form {
+		spacePluses(buf[:n])
+	}
+	return n, err
 }
 
 // spacePluses does for a whole form what would allocate for each value: before
@@ -479,7 +504,7 @@ func expectedSize(contentLength int64) int {
 
 // readFull fills p as far as r goes. Unlike io.ReadFull it returns the errors of
 // r as they are, so that a truncated body is told from a short one.
-func readFull(r io.Reader, p []byte) (n int, err error) {
+func readFull(r io.ReadCloser, p []byte) (n int, err error) {
 	for idle := 0; n < len(p) && err == nil; {
 		var m int
 		m, err = r.Read(p[n:])

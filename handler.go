@@ -58,18 +58,27 @@ type grantEntry struct {
 	limitKeys func(*grant.Request) []string
 }
 
-// An exchange is one request on its way.
+// An exchange is one request on its way, and memory that is used again.
 type exchange struct {
+	passing
+	request  grant.Request
+	names    clientNames   // of the client named last
+	room     *mintRoom     // where the access token is, if it is in no string; made when needed
+	bodyRoom jsontext.Room // the same token, and where the body goes
+	lane     uint8         // for its bodies
+}
+
+// passing is what is forgotten with the request.
+type passing struct {
 	now           time.Time
 	address       netip.Prefix
 	form          *form
-	grant         grantEntry
+	grant         *grantEntry // never nil
 	client        *store.Client
 	authenticated bool
 	charged       bool          // the failure bucket was asked already
 	named         string        // the client that is named, if it is registered; for events
 	refused       *store.Client // who showed the right secret and is refused all the same
-	names         clientNames
 	scopes        []string
 	issue         *grant.Issue
 	token         claims
@@ -77,11 +86,8 @@ type exchange struct {
 
 	// In one piece with the rest: what the steps hand on.
 	formRoom form
-	request  grant.Request
 	answer   response.Token
 	subject  response.Subject
-	room     *mintRoom     // where the access token is, if it is in no string; made when needed
-	bodyRoom jsontext.Room // the same token, and where the body goes
 }
 
 // NewHandler returns a handler, or an error that joins a [ConfigError] for each
@@ -217,10 +223,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // exchanges are used again where all went well and nobody else has seen them: a
 // grant or a formatter of the host's may keep what it was given.
 var exchanges = sync.Pool{New: func() any {
-	x := new(exchange)
-	x.formRoom.time.lane = anyLane()
+	x := &exchange{lane: anyLane()}
+	x.begin()
 	return x
 }}
+
+// begin makes it ready for a request.
+func (x *exchange) begin() {
+	x.passing = passing{grant: &noGrant}
+	x.formRoom.time.lane = x.lane
+}
+
+// noGrant is that of requests which name none.
+var noGrant grantEntry
+
+// newExchange is for what is not asked for at the token endpoint.
+func (h *Handler) newExchange(r *http.Request) *exchange {
+	return &exchange{passing: passing{grant: &noGrant, now: h.now(), address: h.addresses.of(r)}}
+}
 
 // leave forgets the request and its body, whose secrets nobody is to find here.
 func (x *exchange) leave(body []byte) {
@@ -232,10 +252,8 @@ func (x *exchange) leave(body []byte) {
 		body = nil
 	}
 	x.request.Forget()
-	room, request, lane := x.room, x.request, x.formRoom.time.lane
-	*x = exchange{}
-	x.room, x.request, x.formRoom.time.lane = room, request, lane
-	x.bodyRoom.Body = body[:0]
+	x.bodyRoom = jsontext.Room{Body: body[:0]}
+	x.begin()
 	exchanges.Put(x)
 }
 
@@ -287,7 +305,7 @@ func (h *Handler) chooseGrant(x *exchange) error {
 	if entry == nil {
 		return response.Fail(response.GrantUnsupported)
 	}
-	x.grant = *entry
+	x.grant = entry
 	return nil
 }
 
@@ -312,12 +330,16 @@ const (
 
 // issueToken exchanges, mints, formats and commits, in this order: nothing is
 // consumed before the answer is ready (G5). Whoever loses a race starts over.
-func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.Reply, err error) {
-	if !x.grant.local {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, exchangeTimeout)
-		defer cancel()
+func (h *Handler) issueToken(ctx context.Context, x *exchange) (response.Reply, error) {
+	if x.grant.local {
+		return h.issueInRounds(ctx, x)
 	}
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	return h.issueInRounds(ctx, x)
+}
+
+func (h *Handler) issueInRounds(ctx context.Context, x *exchange) (reply response.Reply, err error) {
 	for range maxRounds {
 		if x.issue, err = x.grant.Exchange(ctx, h.request(x)); err != nil { // 6. exchange: package grant
 			return reply, err
@@ -339,6 +361,7 @@ func (h *Handler) issueToken(ctx context.Context, x *exchange) (reply response.R
 			return reply, err
 		}
 		x.request.Conflict = true
+		x.token = claims{}
 		if x.grant.ours {
 			x.wipe(reply.Body)
 		}
@@ -373,24 +396,23 @@ func (h *Handler) request(x *exchange) *grant.Request {
 }
 
 func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error) {
-	expires := x.token.expires
-	x.answer = response.Token{
-		AccessToken:  token,
-		Type:         "Bearer",
-		ExpiresIn:    int(h.lifetimes.Access / time.Second),
-		ExpiresAt:    expires,
-		Scope:        x.token.scope,
-		RefreshToken: x.issue.RefreshToken,
-		IDToken:      x.idToken,
-		GrantType:    x.grant.name,
-		Client:       &x.subject,
-		User:         x.issue.User,
-	}
+	t := &x.answer
+	t.AccessToken = token
+	t.Type = "Bearer"
+	t.ExpiresIn = int(h.lifetimes.Access / time.Second)
+	t.ExpiresAt = x.token.expires
+	t.Scope = x.token.scope
+	t.RefreshToken = x.issue.RefreshToken
+	t.IDToken = x.idToken
+	t.GrantType = x.grant.name
+	t.Client = &x.subject
+	t.User = x.issue.User
+	t.Room = nil
 	if token == "" && x.room != nil {
 		x.bodyRoom.Token = x.room.token
-		x.answer.Room = &x.bodyRoom
+		t.Room = &x.bodyRoom
 	}
-	reply, err := h.formatter.Token(&x.answer)
+	reply, err := h.formatter.Token(t)
 	if err == nil {
 		err = checkReply(reply)
 	}

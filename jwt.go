@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"hash/maphash"
 	"strings"
+
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 )
 
 // JWT is the [TokenFormat] of signed access tokens (RFC 9068).
@@ -15,7 +17,9 @@ func (JWT) validate() error { return nil }
 func (JWT) codec(c codecConfig) codec {
 	j := &jwtCodec{
 		keys: c.keys, jws: jwsVerifier{keys: c.keys, typ: "at+jwt"}, issuer: c.issuer, audience: c.audience,
-		watches: c.state != nil, seen: tokenCache{seed: maphash.MakeSeed()},
+		beforeSubject: string(jsontext.AppendText(nil, `{"iss":`, c.issuer)) + `,"sub":`,
+		beforeClient:  string(jsontext.AppendText(nil, `,"aud":`, c.audience)) + `,"client_id":`,
+		watches:       c.state != nil, seen: tokenCache{seed: maphash.MakeSeed()},
 	}
 	if c.remote != nil {
 		j.jws.keys = c.remote
@@ -27,8 +31,11 @@ type jwtCodec struct {
 	keys             *KeyRing // to sign with
 	jws              jwsVerifier
 	issuer, audience string
-	watches          bool // there is a State, where it stands what was revoked
-	seen             tokenCache
+	// What of its claims is the same in every token, as far as it goes.
+	beforeSubject, beforeClient string
+
+	watches bool // there is a State, where it stands what was revoked
+	seen    tokenCache
 }
 
 // verify reads a token, or remembers what was read. The key has to be in use at

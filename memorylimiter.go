@@ -153,7 +153,8 @@ type bucketStripe struct {
 func (s *bucketStripe) take(d *Decision, h uint64, now time.Time, l Limit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.clock.read(now)
+	var at instant
+	s.clock.read(&at, now)
 	if s.buckets == nil {
 		s.buckets = make([]rate.Limiter, stripeBuckets)
 	}
@@ -209,11 +210,12 @@ type bucketSlot struct {
 func (s *bucketShard) take(d *Decision, h uint64, now time.Time, l Limit) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.clock.read(now)
+	var at instant
+	s.clock.read(&at, now)
 	slot := s.find(h)
-	full := slot != nil && slot.full <= at.steady.UnixNano()
+	full := slot != nil && slot.full <= at.nanos
 	if slot == nil {
-		if slot = s.add(h, at.steady); slot == nil {
+		if slot = s.add(h, at.nanos); slot == nil {
 			return false
 		}
 		fillBucket(&slot.bucket, l, at.steady)
@@ -224,7 +226,7 @@ func (s *bucketShard) take(d *Decision, h uint64, now time.Time, l Limit) bool {
 		full = false
 	}
 	refill := charge(d, &slot.bucket, l, &at, full)
-	slot.full = at.steady.Add(refill).UnixNano()
+	slot.full = at.nanos + int64(refill)
 	return true
 }
 
@@ -256,12 +258,12 @@ func (s *bucketShard) find(h uint64) *bucketSlot {
 
 // add returns a slot for a new key, its bucket to be filled; nil when there is no
 // room.
-func (s *bucketShard) add(h uint64, t time.Time) *bucketSlot {
+func (s *bucketShard) add(h uint64, now int64) *bucketSlot {
 	n := s.used
 	if n < s.max {
 		s.makeRoom(n)
 		s.used++
-	} else if n = s.reclaim(t); n < 0 {
+	} else if n = s.reclaim(now); n < 0 {
 		return nil
 	}
 	s.index.add(h, n, s.used)
@@ -284,8 +286,7 @@ func (s *bucketShard) makeRoom(n int) {
 }
 
 // reclaim takes a full bucket from its key and returns the number of its slot, or -1.
-func (s *bucketShard) reclaim(t time.Time) int {
-	now := t.UnixNano()
+func (s *bucketShard) reclaim(now int64) int {
 	for range handReach {
 		n := s.hand
 		s.hand = (n + 1) % s.used

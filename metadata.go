@@ -66,7 +66,7 @@ func (h *Handler) Metadata(at Endpoints) (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := json.Marshal(h.describe(at)) // each time: keys may change, and their algorithms
 		if err != nil {
-			h.refuse(w, r, &exchange{now: h.now(), address: h.addresses.of(r)}, err)
+			h.refuse(w, r, h.newExchange(r), err)
 			return
 		}
 		h.serveDocument(w, r, "application/json", body)
@@ -144,7 +144,7 @@ func (h *Handler) serveDocument(w http.ResponseWriter, r *http.Request, contentT
 		f := response.Fail(response.MethodNotAllowed)
 		f.Message = "The request method must be GET"
 		f.Param = "GET, HEAD"
-		h.refuse(w, r, &exchange{now: h.now(), address: h.addresses.of(r)}, f)
+		h.refuse(w, r, h.newExchange(r), f)
 		return
 	}
 	header := w.Header()

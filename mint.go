@@ -9,21 +9,20 @@ import (
 
 const maxSubject = 256 // bytes
 
-// mint makes the access token of what a grant decided to issue.
+// mint makes the access token of what a grant decided to issue. x.token is empty.
 func (h *Handler) mint(ctx context.Context, x *exchange) (string, error) {
-	x.token = claims{
-		subject:  x.nameClient(x.client.ID).subject,
-		clientID: x.client.ID,
-		scope:    joined(x.issue.Scopes, x.scopeText()),
-		readOnly: x.issue.ReadOnly,
-		issued:   x.now,
-		expires:  x.now.Add(h.lifetimes.Access),
-	}
+	c := &x.token
+	c.subject = x.nameClient(x.client.ID).subject
+	c.clientID = x.client.ID
+	c.scope = joined(x.issue.Scopes, x.scopeText())
+	c.readOnly = x.issue.ReadOnly
+	c.issued = x.now
+	c.expires = x.now.Add(h.lifetimes.Access)
 	if user := x.issue.User; user != nil {
 		if err := checkSubject(user.ID); err != nil {
 			return "", err
 		}
-		x.token.subject, x.token.username = user.ID, user.Username
+		c.subject, c.username = user.ID, user.Username
 	}
 	if err := h.bind(ctx, x); err != nil {
 		return "", err

@@ -78,19 +78,29 @@ func isLive(record []byte) (bool, error) {
 // readEpochs gives a token that belongs to no authorization the epochs of now. The
 // client's is at clientKey.
 func (c *claims) readEpochs(ctx context.Context, state *boundedState, clientKey string) (err error) {
-	keys := []string{clientKey}
-	if !c.ownSubject() {
-		keys = append(keys, authz.SubjectEpochKey(c.subject))
-	}
-	var room [2][]byte
-	vals := room[:len(keys)]
-	if err = state.read(ctx, keys, vals); err != nil {
+	if c.ownSubject() {
+		c.clientEpoch, err = readEpoch(ctx, state, clientKey)
 		return err
 	}
-	if c.clientEpoch, err = authz.DecodeEpoch(vals[0]); err == nil && len(vals) > 1 {
+	var vals [2][]byte
+	if err = state.read(ctx, []string{clientKey, authz.SubjectEpochKey(c.subject)}, vals[:]); err != nil {
+		return err
+	}
+	if c.clientEpoch, err = authz.DecodeEpoch(vals[0]); err == nil {
 		c.subjectEpoch, err = authz.DecodeEpoch(vals[1])
 	}
 	return err
+}
+
+func readEpoch(ctx context.Context, state *boundedState, key string) (int64, error) {
+	val, ok, err := state.Get(ctx, key)
+	if err != nil || !ok {
+		return 0, err
+	}
+	if val == nil { // which would stand for none
+		return 0, authz.ErrDamaged
+	}
+	return authz.DecodeEpoch(val)
 }
 
 // deny revokes one access token until it would have ended anyway.

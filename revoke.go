@@ -23,10 +23,14 @@ func (h *Handler) Revoke(w http.ResponseWriter, r *http.Request) {
 
 var emptyReply = response.Reply{Status: http.StatusOK, Body: []byte("{}")}
 
+// anyClient is in the place of a grant where no grant is asked for: public clients
+// may ask too.
+var anyClient = grantEntry{public: true}
+
 // serveTokenRequest serves an endpoint that takes a token of an authenticated
 // client: revocation and introspection.
 func (h *Handler) serveTokenRequest(w http.ResponseWriter, r *http.Request, serve func(context.Context, *exchange) (response.Reply, error)) {
-	x := new(exchange)
+	x := &exchange{passing: passing{grant: &anyClient}}
 	reply, err := h.answerTokenRequest(w, r, x, serve)
 	if err != nil {
 		h.refuse(w, r, x, err)
@@ -42,7 +46,6 @@ func (h *Handler) answerTokenRequest(w http.ResponseWriter, r *http.Request, x *
 	if x.form, err = h.tokenParser.parse(w, r); err != nil {
 		return reply, err
 	}
-	x.grant.public = true
 	if err = h.authenticate(ctx, x); err != nil {
 		return reply, err
 	}

@@ -71,10 +71,11 @@ func hs256(key []byte) func(dst, input []byte) ([]byte, error) {
 	macs := sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
 	return func(dst, input []byte) ([]byte, error) {
 		mac := macs.Get().(hash.Hash)
-		defer macs.Put(mac)
 		mac.Reset()
 		mac.Write(input)
-		return mac.Sum(dst), nil
+		dst = mac.Sum(dst)
+		macs.Put(mac)
+		return dst, nil
 	}
 }
 
@@ -122,11 +123,16 @@ func appendFixed(dst, der []byte) ([]byte, error) {
 }
 
 // A mintRoom is where a token is made, so that nothing of it need be allocated.
-type mintRoom struct{ payload, token []byte }
+type mintRoom struct {
+	payload, token []byte
+	ids            randomIDs
+}
 
 var mintRooms = sync.Pool{New: func() any { return newMintRoom() }}
 
-func newMintRoom() *mintRoom { return &mintRoom{make([]byte, 0, 1<<10), make([]byte, 0, 2<<10)} }
+func newMintRoom() *mintRoom {
+	return &mintRoom{payload: make([]byte, 0, 1<<10), token: make([]byte, 0, 2<<10)}
+}
 
 const maxMintRoom = 16 << 10 // bytes that are kept
 

@@ -162,7 +162,7 @@ type jwtClaims struct {
 // and by reading it back.
 func checkClaims(t *testing.T, issuer, audience string, c *claims) {
 	t.Helper()
-	codec := &jwtCodec{issuer: issuer, audience: audience}
+	codec := JWT{}.codec(codecConfig{issuer: issuer, audience: audience}).(*jwtCodec)
 	got := codec.appendClaims(nil, c)
 	want := jwtClaims{
 		Issuer: issuer, Subject: c.subject, Audience: audience, ClientID: c.clientID,

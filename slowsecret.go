@@ -30,7 +30,7 @@ func newSlowSecrets(clients ClientStore, verifier store.SecretVerifier, logger *
 // checkSecret says whether the client, nil where there is none, has this secret.
 // A secret of the fast form is found at once; whatever else comes pays for a
 // slow hash first from the failure bucket, where slow ones are allowed.
-func (h *Handler) checkSecret(ctx context.Context, x *exchange, client *store.Client, c credentials) (bool, error) {
+func (h *Handler) checkSecret(ctx context.Context, x *exchange, client *store.Client, c *credentials) (bool, error) {
 	if !clean(c.secret) {
 		return false, nil
 	}
@@ -40,7 +40,7 @@ func (h *Handler) checkSecret(ctx context.Context, x *exchange, client *store.Cl
 	if h.slow == nil {
 		return false, nil
 	}
-	if ok, err := h.fastOtherwise(ctx, x, c); ok || err != nil {
+	if ok, err := h.fastOtherwise(ctx, x, *c); ok || err != nil {
 		return false, err
 	}
 	if err := h.chargeFailure(ctx, x, c.id); err != nil {
@@ -52,14 +52,14 @@ func (h *Handler) checkSecret(ctx context.Context, x *exchange, client *store.Cl
 		return false, response.Fail(response.Overloaded)
 	}
 	defer h.slow.gate.Leave()
-	return h.slow.check(ctx, slowOf(client, x.now), c)
+	return h.slow.check(ctx, slowOf(client, x.now), *c)
 }
 
 // fastOtherwise says whether another reading of the same credentials (C1) has a
 // right secret of the fast form. Then this reading is not worth a slow hash, nor
 // a charge, which could lock the client out (L1).
 func (h *Handler) fastOtherwise(ctx context.Context, x *exchange, c credentials) (bool, error) {
-	all, err := readings(nil, x.form)
+	all, err := readings(new([2]credentials), x.form)
 	if err != nil {
 		return false, err
 	}

@@ -18,11 +18,13 @@ const maxInversion = time.Second
 type instant struct {
 	now    time.Time     // as the clock has it
 	steady time.Time     // as the buckets have it
+	nanos  int64         // steady in Unix nanoseconds
 	lag    time.Duration // how long steady will stand still; below maxInversion
 }
 
-func (c *steadyClock) read(now time.Time) instant {
-	at := instant{now: now}
+// read reads the clock, which says now, into an empty instant.
+func (c *steadyClock) read(at *instant, now time.Time) {
+	at.now = now
 	if c.steady.IsZero() {
 		c.seen, c.steady = now, time.Now()
 	}
@@ -35,6 +37,5 @@ func (c *steadyClock) read(now time.Time) instant {
 	default:
 		c.seen = now
 	}
-	at.steady = c.steady
-	return at
+	at.steady, at.nanos = c.steady, c.steady.UnixNano()
 }

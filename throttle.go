@@ -53,23 +53,35 @@ func take(ctx context.Context, limiter Limiter, key string, l Limit) (Decision, 
 	if err := l.check(); err != nil {
 		return Decision{}, err // a record of the client store that makes no sense
 	}
-	switch limiter.(type) {
-	case *MemoryLimiter, Unlimited:
-	default:
+	var d Decision
+	var err error
+	if m, local := limiter.(*MemoryLimiter); local {
+		d, err = m.Take(ctx, key, l)
+	} else {
+		d, err = takeElsewhere(ctx, limiter, key, l)
+	}
+	if err == nil && d.Allowed {
+		return d, nil
+	}
+	return d, limited(&d, err)
+}
+
+func takeElsewhere(ctx context.Context, limiter Limiter, key string, l Limit) (Decision, error) {
+	if _, none := limiter.(Unlimited); !none {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
 	}
-	d, err := limiter.Take(ctx, key, l)
-	switch {
-	case err != nil:
-		return d, because(response.Unavailable, fmt.Errorf("tokenbooth: limiter: %w", err))
-	case !d.Allowed:
-		f := response.Fail(response.Throttled)
-		f.RetryAfter = d.RetryAfter
-		return d, f
+	return limiter.Take(ctx, key, l)
+}
+
+func limited(d *Decision, err error) error {
+	if err != nil {
+		return because(response.Unavailable, fmt.Errorf("tokenbooth: limiter: %w", err))
 	}
-	return d, nil
+	f := response.Fail(response.Throttled)
+	f.RetryAfter = d.RetryAfter
+	return f
 }
 
 // bucketOf names a bucket of a client. One that anybody can claim to be has a

@@ -652,11 +652,9 @@ func TestG1_UserNamedAsTheClient(t *testing.T) {
 	for name, tokens := range map[string]TokenFormat{"JWT": JWT{}, "Opaque": Opaque{}} {
 		t.Run(name, func(t *testing.T) {
 			b := gkNew(t, func(c *HandlerConfig) { c.Tokens = tokens })
-			x := &exchange{
-				now:    b.clock.now(),
-				client: &store.Client{ID: "acme"},
-				issue:  &grant.Issue{User: &response.Subject{ID: "acme", Username: "someone"}},
-			}
+			x := b.newExchange(gkRequest(""))
+			x.client = &store.Client{ID: "acme"}
+			x.issue = &grant.Issue{User: &response.Subject{ID: "acme", Username: "someone"}}
 			token, err := b.mint(t.Context(), x)
 			if err != nil {
 				return // refusing to mint is as good

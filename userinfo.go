@@ -15,7 +15,7 @@ func (h *Handler) UserInfo() http.Handler {
 }
 
 func (h *Handler) userInfo(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{now: h.now(), address: h.addresses.of(r)}
+	x := h.newExchange(r)
 	p, _ := PrincipalFrom(r.Context())
 	if p.IsClient() {
 		f := response.Fail(response.ScopeLacking)

@@ -26,7 +26,9 @@ func write(w http.ResponseWriter, reply response.Reply) error {
 // still read the body (HTTP/2): it is not to be used again.
 func send(w http.ResponseWriter, reply response.Reply, counted bool) error {
 	h := w.Header()
-	setHeaders(w, reply.Header)
+	if len(reply.Header) > 0 {
+		setHeaders(w, reply.Header)
+	}
 	// The names are in canonical form, the values in one piece: Header.Set would
 	// allocate each. They are of this answer alone, since whoever wraps the writer
 	// may change them.
@@ -37,7 +39,7 @@ func send(w http.ResponseWriter, reply response.Reply, counted bool) error {
 	h["X-Content-Type-Options"] = values[3:4:4]
 	if counted {
 		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
-	} else {
+	} else if h["Content-Length"] != nil {
 		delete(h, "Content-Length") // of an envelope, or of whoever is around
 	}
 	w.WriteHeader(reply.Status)

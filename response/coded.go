@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 )
 
 // Coded is the envelope of an API that numbers its refusals: success under
@@ -39,8 +41,8 @@ func codedRate(h http.Header, limit, remaining int, reset time.Time) {
 // Token formats t under "data".
 func (Coded) Token(t *Token) (Reply, error) {
 	b := appendAccessToken(newBody(t), `{"data":{"access_token":`, t)
-	b = appendText(b, `,"token_type":`, t.Type)
-	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	b = jsontext.AppendText(b, `,"token_type":`, t.Type)
+	b = jsontext.AppendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
 	return Reply{Status: http.StatusOK, Body: append(b, "}}"...)}, nil
 }
 

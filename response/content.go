@@ -3,6 +3,8 @@ package response
 import (
 	"net/http"
 	"strconv"
+
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 )
 
 // Content is the envelope of an event hub: every answer has a code of its own
@@ -41,12 +43,12 @@ func (Content) Token(t *Token) (Reply, error) {
 	if t.User != nil {
 		s, kind, whose, number, id = t.User, "user ", t.User.Username, `,"user_id":`, `,"username":`
 	}
-	b := appendText(newBody(t), `{"code":200000,"message":`, "Token generated for "+kind+whose)
+	b := jsontext.AppendText(newBody(t), `{"code":200000,"message":`, "Token generated for "+kind+whose)
 	b = appendAccessToken(b, `,"content":{"jwt_token":`, t)
-	b = appendText(b, `,"name":`, s.Name)
-	b = appendText(b, `,"description":`, s.Description)
-	b = appendNumber(b, number, s.Number)
-	b = appendText(b, id, whose)
+	b = jsontext.AppendText(b, `,"name":`, s.Name)
+	b = jsontext.AppendText(b, `,"description":`, s.Description)
+	b = jsontext.AppendNumber(b, number, s.Number)
+	b = jsontext.AppendText(b, id, whose)
 	b = appendRoles(append(b, `,"roles":`...), s.Roles)
 	return Reply{Status: http.StatusCreated, Body: append(b, "}}"...)}, nil
 }

@@ -3,6 +3,8 @@ package response
 import (
 	"net/http"
 	"strconv"
+
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 )
 
 // Data is the envelope of a commerce API: success under "data", refusals as a
@@ -54,10 +56,10 @@ func (d Data) Token(t *Token) (Reply, error) {
 
 func appendData(b []byte, t *Token) []byte {
 	b = appendAccessToken(b, `"access_token":`, t)
-	b = appendText(b, `,"token_type":`, t.Type)
-	b = appendText(b, `,"identifier":`, t.GrantType)
-	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
-	return appendNumber(b, `,"expires":`, t.ExpiresAt.Unix())
+	b = jsontext.AppendText(b, `,"token_type":`, t.Type)
+	b = jsontext.AppendText(b, `,"identifier":`, t.GrantType)
+	b = jsontext.AppendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	return jsontext.AppendNumber(b, `,"expires":`, t.ExpiresAt.Unix())
 }
 
 type dataErrors[E any] struct {

@@ -2,7 +2,6 @@ package response
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/tokenbooth/tokenbooth/internal/jsontext"
 )
@@ -24,21 +23,5 @@ func appendAccessToken(b []byte, name string, t *Token) []byte {
 		b = append(append(b, name...), '"')
 		return append(append(b, t.Room.Token...), '"')
 	}
-	return appendText(b, name, t.AccessToken)
-}
-
-func appendText(b []byte, name, value string) []byte {
-	return jsontext.AppendString(append(b, name...), value)
-}
-
-// appendOptional leaves out what is empty.
-func appendOptional(b []byte, name, value string) []byte {
-	if value == "" {
-		return b
-	}
-	return appendText(b, name, value)
-}
-
-func appendNumber(b []byte, name string, value int64) []byte {
-	return strconv.AppendInt(append(b, name...), value, 10)
+	return jsontext.AppendText(b, name, t.AccessToken)
 }

@@ -1,6 +1,10 @@
 package response
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
+)
 
 // Meta is the envelope of a customer API: success flat, refusals beside the
 // pagination that all its answers have.
@@ -19,10 +23,10 @@ type Meta struct{}
 // Token formats t; what is empty is left out.
 func (Meta) Token(t *Token) (Reply, error) {
 	b := appendAccessToken(newBody(t), `{"access_token":`, t)
-	b = appendOptional(b, `,"refresh_token":`, t.RefreshToken)
-	b = appendOptional(b, `,"id_token":`, t.IDToken)
-	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
-	b = appendOptional(b, `,"scope":`, t.Scope)
+	b = jsontext.AppendOptional(b, `,"refresh_token":`, t.RefreshToken)
+	b = jsontext.AppendOptional(b, `,"id_token":`, t.IDToken)
+	b = jsontext.AppendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	b = jsontext.AppendOptional(b, `,"scope":`, t.Scope)
 	b = append(b, `,"token_type":"bearer"}`...)
 	return Reply{Status: http.StatusOK, Body: b}, nil
 }

@@ -1,6 +1,10 @@
 package response
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/tokenbooth/tokenbooth/internal/jsontext"
+)
 
 // OAuth is the envelope of RFC 6749 §5 and RFC 6750 §3: flat members, and an
 // error code with a description. It follows an administration API that adds
@@ -24,11 +28,11 @@ func (OAuth) Conventions() Conventions { return Conventions{JSON: true} }
 // Token formats t as RFC 6749 §5.1 does; what is empty is left out.
 func (OAuth) Token(t *Token) (Reply, error) {
 	b := appendAccessToken(newBody(t), `{"access_token":`, t)
-	b = appendText(b, `,"token_type":`, t.Type)
-	b = appendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
-	b = appendOptional(b, `,"refresh_token":`, t.RefreshToken)
-	b = appendOptional(b, `,"id_token":`, t.IDToken)
-	b = appendOptional(b, `,"scope":`, t.Scope)
+	b = jsontext.AppendText(b, `,"token_type":`, t.Type)
+	b = jsontext.AppendNumber(b, `,"expires_in":`, int64(t.ExpiresIn))
+	b = jsontext.AppendOptional(b, `,"refresh_token":`, t.RefreshToken)
+	b = jsontext.AppendOptional(b, `,"id_token":`, t.IDToken)
+	b = jsontext.AppendOptional(b, `,"scope":`, t.Scope)
 	return Reply{Status: http.StatusOK, Body: append(b, '}')}, nil
 }
 

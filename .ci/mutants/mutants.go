@@ -207,7 +207,7 @@ var mutants = []mutant{
 
 	// Tokens and keys.
 	{
-		"T1", "jwtmint.go", "b = appendText(b, `,\"jti\":`, c.id)", ``,
+		"T1", "jwtmint.go", "b = jsontext.AppendText(b, `,\"jti\":`, c.id)", ``,
 		"leaves out the jti", ".", "TestT1_Claims",
 	},
 	{

@@ -1,18 +1,36 @@
-// Package jsontext writes JSON strings without reflection.
+// Package jsontext writes the members of JSON objects without reflection. What is
+// before a value, its name and the punctuation, is the caller's text.
 package jsontext
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strconv"
+)
 
-// AppendString appends s as package encoding/json writes it: with <, > and &
-// escaped, and U+FFFD in place of what is not UTF-8.
-func AppendString[S ~string | ~[]byte](b []byte, s S) []byte {
-	if !isPlain(s) {
-		quoted, _ := json.Marshal(string(s)) // a string always has one
+// AppendText appends before and then a string as package encoding/json writes it:
+// with <, > and & escaped, and U+FFFD in place of what is not UTF-8.
+func AppendText(b []byte, before, value string) []byte {
+	b = append(b, before...)
+	if !IsPlain(value) {
+		quoted, _ := json.Marshal(value) // a string always has one
 		return append(b, quoted...)
 	}
 	b = append(b, '"')
-	b = append(b, s...)
+	b = append(b, value...)
 	return append(b, '"')
+}
+
+// AppendOptional leaves out what is empty.
+func AppendOptional(b []byte, before, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return AppendText(b, before, value)
+}
+
+// AppendNumber appends before and then a number.
+func AppendNumber(b []byte, before string, value int64) []byte {
+	return strconv.AppendInt(append(b, before...), value, 10)
 }
 
 // A Room is memory that is used again when its answer was sent: an access token
@@ -24,10 +42,10 @@ const (
 	highs = 0x80 * ones
 )
 
-// isPlain says whether s stands for itself in JSON. What does not is rare in
-// tokens, identifiers and scopes, and left to encoding/json. It looks at eight
-// bytes at once, since a token has hundreds.
-func isPlain[S ~string | ~[]byte](s S) bool {
+// IsPlain says whether s is printable ASCII that stands for itself in JSON. What is
+// not is rare in tokens, identifiers and scopes, and left to encoding/json. It looks
+// at eight bytes at once, since a token has hundreds.
+func IsPlain(s string) bool {
 	for ; len(s) >= 8; s = s[8:] {
 		if isSpecial(uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56) {
@@ -41,14 +59,15 @@ func isPlain[S ~string | ~[]byte](s S) bool {
 	return !isSpecial(last)
 }
 
-// isSpecial says whether one of eight bytes is below 0x20, above 0x7F, a quotation
+// isSpecial says whether one of eight bytes is below 0x20, above 0x7E, a quotation
 // mark, a backslash, <, > or &. Pairs that differ in one bit are looked for with
 // that bit set.
 func isSpecial(w uint64) bool {
 	found := w | hasLess(w, 0x20) |
 		hasLess((w|ones*('"'^'&'))^ones*'&', 1) |
 		hasLess((w|ones*('<'^'>'))^ones*'>', 1) |
-		hasLess(w^ones*'\\', 1)
+		hasLess(w^ones*'\\', 1) |
+		hasLess(w^ones*0x7F, 1)
 	return found&highs != 0
 }
 

@@ -2,17 +2,18 @@ package jsontext
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
-// AppendString writes what encoding/json writes, byte for byte.
+// AppendText writes what encoding/json writes, byte for byte.
 func check(t *testing.T, s string) {
 	t.Helper()
 	want, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := AppendString([]byte("x"), s); string(got) != "x"+string(want) {
+	if got := AppendText([]byte("x"), "", s); string(got) != "x"+string(want) {
 		t.Errorf("%q: got %s, want x%s", s, got, want)
 	}
 }
@@ -22,7 +23,7 @@ var odd = []string{
 	"\xff", "a\xc3", "\xed\xa0\x80", "\u2028\u2029", "é", "\U0001F511", "\ufffd", "a\xf0\x9f\x94",
 }
 
-func TestAppendString(t *testing.T) {
+func TestAppendText(t *testing.T) {
 	for _, s := range odd {
 		check(t, s)
 	}
@@ -32,9 +33,22 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-func FuzzAppendString(f *testing.F) {
+func FuzzAppendText(f *testing.F) {
 	for _, s := range odd {
 		f.Add(s)
 	}
 	f.Fuzz(check)
+}
+
+func TestIsPlain(t *testing.T) {
+	for c := range 256 {
+		want := c >= 0x20 && c < 0x7F && !strings.ContainsRune(`"\<>&`, rune(c))
+		for at := range 12 {
+			s := []byte("abcdefghijkl")
+			s[at] = byte(c)
+			if got := IsPlain(string(s)); got != want {
+				t.Errorf("%q: %v", s, got)
+			}
+		}
+	}
 }
