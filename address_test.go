@@ -203,6 +203,9 @@ func plainWalk(trusted []netip.Prefix, header string) netip.Prefix {
 }
 
 func plainAddr(s string) (netip.Addr, bool) {
+	if strings.HasPrefix(s, "[") && strings.Count(s, "]") > 1 {
+		return netip.Addr{}, false // package netip would take one for a part of the zone
+	}
 	addr, err := netip.ParseAddr(s)
 	if err != nil && strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
 		addr, err = netip.ParseAddr(s[1 : len(s)-1])
