@@ -88,6 +88,7 @@ func pause(ctx context.Context, n int) bool {
 
 // failed returns the error that a caller of the Store sees.
 func failed(ctx context.Context, what string, err error) error {
+	err = explained(err)
 	switch {
 	case ctx.Err() != nil:
 		// What the driver makes of it differs from one to the next.
@@ -96,6 +97,18 @@ func failed(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("sqlstore: %s: %w", what, err)
 	}
 	return fmt.Errorf("sqlstore: %s: %w: %w", what, store.ErrUnavailable, err)
+}
+
+var errPooler = errors.New("a pooler in between keeps no prepared statements (PgBouncer: max_prepared_statements): " +
+	"set default_query_exec_mode=exec in the DSN")
+
+// explained adds what to do about an answer that says nothing of its cause: the
+// session is not the one that prepared the statement.
+func explained(err error) error {
+	if state := sqlState(err); state == "42P05" || state == "26000" {
+		return fmt.Errorf("%w: %w", err, errPooler)
+	}
+	return err
 }
 
 func unavailable(err error) bool {

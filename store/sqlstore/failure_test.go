@@ -363,6 +363,7 @@ func TestFailuresAreSorted(t *testing.T) {
 		{pg("40P01"), true},
 		{pg("26000"), true},
 		{pg("42P01"), false},
+		{pg("42P05"), false},
 		{pg("42601"), false},
 		{pg("23505"), false},
 		{pg("28P01"), false},
@@ -388,6 +389,20 @@ func TestFailuresAreSorted(t *testing.T) {
 		if errors.Is(err, store.ErrUnavailable) != c.unavailable || !errors.Is(err, c.err) {
 			t.Errorf("%v: %v; want unavailable %v", c.err, err, c.unavailable)
 		}
+	}
+}
+
+// PgBouncer hands out sessions that have prepared what the driver has not, and
+// others that have not prepared what it has.
+func TestPoolerIsNamed(t *testing.T) {
+	for _, state := range []string{"42P05", "26000"} {
+		err := failed(t.Context(), "get", &pgconn.PgError{Code: state})
+		if !strings.Contains(err.Error(), "default_query_exec_mode=exec") || sqlState(err) != state {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	if err := failed(t.Context(), "get", &pgconn.PgError{Code: "42P01"}); strings.Contains(err.Error(), "pooler") {
+		t.Errorf("got %v", err)
 	}
 }
 
