@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -168,6 +169,51 @@ func TestSQLiteMadeByManyAtOnce(t *testing.T) {
 	wg.Wait()
 	if n := count(t, open(t, url)); n != 8 {
 		t.Errorf("%d entries, want 8", n)
+	}
+}
+
+// A bound on the file stands for a disk that has no room.
+func TestS2_FullFile(t *testing.T) {
+	s := sqliteEngine.open(t)
+	bound := func(pages int) {
+		t.Helper()
+		if _, err := s.writes.Exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Create(t.Context(), "k", []byte("v"), later); err != nil {
+		t.Fatal(err)
+	}
+	bound(1) // SQLite makes it as many as there are
+	const most = 100
+	val := bytes.Repeat([]byte("v"), 1000)
+	made, full := 0, error(nil)
+	for ; made < most && full == nil; made++ {
+		_, full = s.Create(t.Context(), fmt.Sprint(made), val, later)
+	}
+	made-- // the last one failed
+	checkUnavailable(t, full)
+	ok, err := s.Swap(t.Context(), "k", []byte("v"), bytes.Repeat(val, 10), later)
+	checkUnavailable(t, err)
+	if ok {
+		t.Error("swapped")
+	}
+	if got, _, err := s.Get(t.Context(), "k"); string(got) != "v" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for i := range most {
+		if _, ok, err := s.Get(t.Context(), fmt.Sprint(i)); ok != (i < made) || err != nil {
+			t.Errorf("of %d, the one of number %d: %v, %v", made, i, ok, err)
+		}
+	}
+	bound(1 << 20)
+	for _, call := range writing {
+		if err := calls[call](t.Context(), s); err != nil {
+			t.Errorf("%s, with room again: %v", call, err)
+		}
+	}
+	if _, err := s.Create(t.Context(), fmt.Sprint(made), val, later); err != nil {
+		t.Error(err)
 	}
 }
 
