@@ -22,12 +22,22 @@ var temporary = []string{
 	"ERR max number of clients reached",
 }
 
+// absent says whether the answer is that there is nothing. An error with the same
+// in it is none: a sentinel that does not know the master answers so too, and a
+// revocation would be taken for undone.
+func absent(err error) bool {
+	return err == redis.Nil //nolint:errorlint // not what wraps it
+}
+
 // wrap says what failed, with store.ErrUnavailable where it may be well later: all
 // that is no answer of the server, and those answers that say so themselves. The
 // error of the context is visible where it ended the call.
 func wrap(ctx context.Context, doing string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if !absent(err) && errors.Is(err, redis.Nil) {
+		return fmt.Errorf("redisstore: %s: no sentinel knows the master: set MasterName to what they call it", doing)
 	}
 	if answer, ok := errors.AsType[redis.Error](err); ok {
 		text := answer.Error()

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,7 +18,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	val, err := s.client.Get(ctx, s.prefix+key).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if absent(err) {
 		return nil, false, nil
 	}
 	if err != nil {
@@ -79,7 +78,7 @@ func (s *Store) pipelined(ctx context.Context, keys []string) ([][]byte, error) 
 		switch {
 		case err == nil:
 			vals[i] = []byte(val)
-		case !errors.Is(err, redis.Nil):
+		case !absent(err):
 			return nil, err
 		}
 	}
