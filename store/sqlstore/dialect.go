@@ -62,6 +62,7 @@ var postgres = dialect{
 	changeClient: `UPDATE tokenbooth_clients SET document = $1 WHERE id = $2 AND document = $3`,
 	updateClient: `UPDATE tokenbooth_clients SET document = $1 WHERE id = $2`,
 
+	check: checkPostgres,
 	// (to_regclass answers from what the session remembers, which waiting for
 	// the lock does not refresh.)
 	migrated: `SELECT count(*) FROM pg_catalog.pg_class WHERE relname = 'tokenbooth_migrations' AND pg_catalog.pg_table_is_visible(oid)`,

@@ -39,7 +39,8 @@ var errClosed = errors.New("the store is closed")
 // Both drivers answer so only while not one byte of the statement has left: pgx
 // where its SafeToRetry says so, which its calls set before they write; the
 // driver of MySQL where the connection was closed before or the first write took
-// nothing. (Its RejectReadOnly does so too, for what the server refused to run.)
+// nothing. (pgx says it wrongly in its simple protocol, which Migrate refuses. MySQL's
+// RejectReadOnly does so too, for what the server refused to run.)
 // A statement that may have reached the server fails with another error.
 func (s *Store) write(ctx context.Context, what string, run func() error) error {
 	return s.try(ctx, what, run, rolledBack)

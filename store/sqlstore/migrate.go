@@ -161,6 +161,18 @@ const (
 	lockName = `CONCAT('tokenbooth.', SHA1(DATABASE()))`
 )
 
+// checkPostgres refuses pgx's simple protocol, in which it says of a statement whose
+// reply was lost that it may be sent again, and database/sql does so. There
+// arguments are written into the text that the server sees.
+func checkPostgres(ctx context.Context, p *pool) error {
+	var apart bool
+	err := p.QueryRowContext(ctx, `SELECT position('$' || $1::text IN current_query()) > 0`, "1").Scan(&apart)
+	if err == nil && !apart {
+		err = errors.New("pgx sends statements twice in the simple protocol: set default_query_exec_mode=exec in the DSN")
+	}
+	return err
+}
+
 // checkMySQL refuses sessions in which nothing would be committed, or bytes would
 // be converted on their way from the client's character set to the connection's.
 func checkMySQL(ctx context.Context, p *pool) error {

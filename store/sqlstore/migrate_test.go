@@ -112,6 +112,18 @@ func TestAutocommitOffIsRefused(t *testing.T) {
 	}
 }
 
+func TestSimpleProtocolIsRefused(t *testing.T) {
+	url := freshPostgres(t)
+	for mode, refused := range map[string]bool{
+		"simple_protocol": true, "exec": false, "cache_describe": false, "describe_exec": false, "cache_statement": false,
+	} {
+		err := unmigrated(t, url+"&default_query_exec_mode="+mode).Migrate(t.Context())
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "default_query_exec_mode=exec") {
+			t.Errorf("%s: got %v", mode, err)
+		}
+	}
+}
+
 func TestDifferentCharacterSetsAreRefused(t *testing.T) {
 	url := freshMySQL(t)
 	for dsn, want := range map[string]string{

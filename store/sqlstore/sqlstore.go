@@ -51,6 +51,8 @@ var (
 // Postgres returns a Store in a PostgreSQL database of version 12 or newer, which
 // the caller opened by the driver of github.com/jackc/pgx/v5/stdlib, has migrated
 // ([Store.Migrate]), and closes. The tables are those that the search path finds.
+// Migrate refuses default_query_exec_mode=simple_protocol, in which pgx sends twice
+// what may have been done.
 //
 // The server keeps what it acknowledged unless its synchronous_commit is off.
 func Postgres(db *sql.DB) *Store { return shared(db, &postgres) }

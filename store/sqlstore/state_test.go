@@ -119,7 +119,6 @@ func TestSettingsOfTheCaller(t *testing.T) {
 		"postgres, serializable":    with(freshPostgres, "&default_transaction_isolation=serializable"),
 		"postgres, repeatable read": with(freshPostgres, "&default_transaction_isolation=repeatable%20read"),
 		"postgres, exec":            with(freshPostgres, "&default_query_exec_mode=exec"),
-		"postgres, simple protocol": with(freshPostgres, "&default_query_exec_mode=simple_protocol"),
 		"postgres, describe":        with(freshPostgres, "&default_query_exec_mode=cache_describe"),
 		"postgres, latin1":          with(freshPostgres, "&client_encoding=latin1"),
 		"mysql, found rows":         with(freshMySQL, "?clientFoundRows=true"),
