@@ -107,6 +107,9 @@ func network(addr netip.Addr) netip.Prefix {
 // parseHost reads an address with or without a port, an IPv6 address with or
 // without brackets. IPv4-mapped addresses become IPv4, zones are dropped.
 func parseHost(s string) (netip.Addr, bool) {
+	if addr, ok := parseIPv4(s); ok {
+		return addr, true
+	}
 	host := s
 	bracketed := strings.HasPrefix(s, "[")
 	if bracketed {
@@ -126,6 +129,35 @@ func parseHost(s string) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return addr.WithZone("").Unmap(), true
+}
+
+// parseIPv4 reads an IPv4 address with a port, which is what most requests come
+// from; what else there is it leaves alone.
+func parseIPv4(s string) (netip.Addr, bool) {
+	var octets [4]byte
+	part, number, digits := 0, 0, 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= '0' && c <= '9' {
+			number = 10*number + int(c-'0')
+			if digits++; digits > 3 || number > 255 || digits > 1 && number < 10 { // no leading zeros
+				return netip.Addr{}, false
+			}
+			continue
+		}
+		if digits == 0 {
+			return netip.Addr{}, false
+		}
+		octets[part] = byte(number)
+		if part == 3 {
+			return netip.AddrFrom4(octets), isPort(s[i:])
+		}
+		if c != '.' {
+			return netip.Addr{}, false
+		}
+		part, number, digits = part+1, 0, 0
+	}
+	return netip.Addr{}, false
 }
 
 // isPort reports whether s is empty or a colon and a port.

@@ -230,7 +230,8 @@ var exchanges = sync.Pool{New: func() any {
 
 // begin makes it ready for a request.
 func (x *exchange) begin() {
-	x.passing = passing{grant: &noGrant}
+	x.passing = passing{}
+	x.grant = &noGrant
 	x.formRoom.time.lane = x.lane
 }
 
@@ -417,10 +418,6 @@ func (h *Handler) formatToken(x *exchange, token string) (response.Reply, error)
 		err = checkReply(reply)
 	}
 	return reply, err
-}
-
-func subjectOf(c *store.Client) response.Subject {
-	return response.Subject{ID: c.ID, Number: c.Number, Name: c.Name, Description: c.Description, Roles: c.Roles}
 }
 
 func (h *Handler) issued(ctx context.Context, x *exchange, status int) {

@@ -96,9 +96,13 @@ const tokenBucket = "token"
 // clientNames is what a client is called where it acts for itself.
 type clientNames struct{ bucket, subject, epoch string }
 
+func (n *clientNames) areOf(id string) bool {
+	return n.bucket != "" && n.bucket[len(tokenBucket)+1:] == id
+}
+
 // nameClient makes them once for a client.
 func (x *exchange) nameClient(id string) *clientNames {
-	if x.names.bucket == "" || x.names.bucket[len(tokenBucket)+1:] != id {
+	if !x.names.areOf(id) {
 		x.names = namesOf(id)
 	}
 	return &x.names

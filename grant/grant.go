@@ -91,8 +91,15 @@ func (r *Request) Forget() {
 	if room == nil {
 		room = new(granted)
 	}
-	*room = granted{commit: room.commit}
-	*r = Request{room: room}
+	if room.issue.Authorization == nil { // nothing else was written
+		room.issue = Issue{}
+	} else {
+		commit := room.commit
+		*room = granted{}
+		room.commit = commit
+	}
+	*r = Request{}
+	r.room = room
 }
 
 // newGranted is in the request's room once, and then, and where there is none, in

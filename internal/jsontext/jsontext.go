@@ -42,9 +42,9 @@ const (
 	highs = 0x80 * ones
 )
 
-// IsPlain says whether s is printable ASCII that stands for itself in JSON. What is
-// not is rare in tokens, identifiers and scopes, and left to encoding/json. It looks
-// at eight bytes at once, since a token has hundreds.
+// IsPlain says whether s is ASCII that stands for itself in JSON, as 0x7F does. What
+// is not is rare in tokens, identifiers and scopes, and left to encoding/json. It
+// looks at eight bytes at once, since a token has hundreds.
 func IsPlain(s string) bool {
 	for ; len(s) >= 8; s = s[8:] {
 		if isSpecial(uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
@@ -59,15 +59,14 @@ func IsPlain(s string) bool {
 	return !isSpecial(last)
 }
 
-// isSpecial says whether one of eight bytes is below 0x20, above 0x7E, a quotation
+// isSpecial says whether one of eight bytes is below 0x20, above 0x7F, a quotation
 // mark, a backslash, <, > or &. Pairs that differ in one bit are looked for with
 // that bit set.
 func isSpecial(w uint64) bool {
 	found := w | hasLess(w, 0x20) |
 		hasLess((w|ones*('"'^'&'))^ones*'&', 1) |
 		hasLess((w|ones*('<'^'>'))^ones*'>', 1) |
-		hasLess(w^ones*'\\', 1) |
-		hasLess(w^ones*0x7F, 1)
+		hasLess(w^ones*'\\', 1)
 	return found&highs != 0
 }
 

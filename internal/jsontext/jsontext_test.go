@@ -42,7 +42,7 @@ func FuzzAppendText(f *testing.F) {
 
 func TestIsPlain(t *testing.T) {
 	for c := range 256 {
-		want := c >= 0x20 && c < 0x7F && !strings.ContainsRune(`"\<>&`, rune(c))
+		want := c >= 0x20 && c < 0x80 && !strings.ContainsRune(`"\<>&`, rune(c))
 		for at := range 12 {
 			s := []byte("abcdefghijkl")
 			s[at] = byte(c)
