@@ -112,6 +112,7 @@ func (h *Handler) identify(ctx context.Context, x *exchange, c *credentials) (*r
 	}
 	if client != nil {
 		x.named = client.ID
+		x.describe(client)
 	}
 	if c.method == store.AuthNone {
 		return h.identifyPublic(x, client), nil
@@ -132,15 +133,13 @@ func (h *Handler) identify(ctx context.Context, x *exchange, c *credentials) (*r
 		x.refused = client
 		return response.Fail(response.ClientLongLived), nil
 	}
-	x.isOf(client)
-	x.authenticated = true
+	x.client, x.authenticated = client, true
 	return nil, nil
 }
 
-// isOf takes what the answer will say of the client now, when the processor is
-// fetching the record anyhow.
-func (x *exchange) isOf(client *store.Client) {
-	x.client = client
+// describe takes what the answer will say of the client, if it is given one, now:
+// the processor fetches the rest of the record while it computes.
+func (x *exchange) describe(client *store.Client) {
 	s := &x.subject
 	s.ID, s.Number, s.Name, s.Description, s.Roles = client.ID, client.Number, client.Name, client.Description, client.Roles
 }
@@ -150,7 +149,7 @@ func (x *exchange) isOf(client *store.Client) {
 // client that has a secret looks like one that is not there (C4, C6).
 func (h *Handler) identifyPublic(x *exchange, client *store.Client) *response.Failure {
 	if mayBeAnonymous(client) {
-		x.isOf(client)
+		x.client = client
 		return nil
 	}
 	if !x.grant.public {

@@ -189,7 +189,7 @@ func TestT8_PrivatePointer(t *testing.T) {
 func TestClientFormat(t *testing.T) {
 	c := &Client{ID: "a", Secrets: []Secret{HashSecret("s")}, Scopes: []string{"x"}}
 	for verb, want := range map[string]string{
-		"%v":  `{a [REDACTED] false false false false  <nil> [] [x] [] [] 0   []}`,
+		"%v":  `{a [REDACTED] false false false false  <nil> 0   [] [] [x] [] []}`,
 		"%#v": `store.Client{ID:"a", Secrets:[]store.Secret{REDACTED}, Public:false, `,
 		"%+v": `{ID:a Secrets:[REDACTED] Public:false `,
 	} {

@@ -93,6 +93,12 @@ type Client struct {
 	// Rate is its own limit; the handler's default when nil.
 	Rate *Rate
 
+	// For envelopes that tell them.
+	Number      int64
+	Name        string
+	Description string
+	Roles       []int64
+
 	Grants       []string // grant types it may use; none when empty
 	Scopes       []string // scopes it may ask for; none when empty
 	RedirectURIs []string // absolute URLs, compared byte by byte
@@ -100,12 +106,6 @@ type Client struct {
 	// Audiences are the resources that the client serves: it may introspect the
 	// tokens for them (RFC 7662 §2.1), and its own.
 	Audiences []string
-
-	// For envelopes that tell them.
-	Number      int64
-	Name        string
-	Description string
-	Roles       []int64
 }
 
 // A Rate is how often a client may come: Burst requests at once, and PerSecond
