@@ -84,10 +84,11 @@ func TestC6_UnusableHashMatchesNothing(t *testing.T) {
 		// The last character of 43 has two bits to spare: not the one way to write it.
 		nonCanonical(good),
 	} {
-		c := &Client{Secrets: []Secret{{Hash: hash}}}
 		for _, secret := range []string{"", "x", hash} {
-			if c.CheckSecret(secret, testNow) {
-				t.Errorf("hash %q matches %q", hash, secret)
+			for _, secrets := range [][]Secret{{{Hash: hash}}, {{Hash: hash}, HashSecret("another")}} {
+				if (&Client{Secrets: secrets}).CheckSecret(secret, testNow) {
+					t.Errorf("hash %q of %d matches %q", hash, len(secrets), secret)
+				}
 			}
 		}
 	}

@@ -146,11 +146,11 @@ var mutants = []mutant{
 		"answers 401 when the store fails", ".", "TestC8_UnexpectedIs500",
 	},
 	{
-		"C8", "client.go", `case client.ID != id:`, `case false:`,
+		"C8", "client.go", `case err == nil && client != nil && client.ID == id:`, `case err == nil && client != nil:`,
 		"takes another client than was asked for", ".", "TestC8_UnexpectedIs500",
 	},
 	{
-		"P8", "client.go", `case client.ID != id && strings`, `case false && strings`,
+		"P8", "client.go", `case strings.EqualFold(`, `case false && strings.EqualFold(`,
 		"fails for an id in other letters", ".", "TestP8_AnotherSpellingIsUnknown",
 	},
 	{
@@ -391,7 +391,7 @@ var mutants = []mutant{
 		"evicts a bucket that is not full", ".", "TestL3_OnlyFullBucketsMakeRoom",
 	},
 	{
-		"L4", "steadyclock.go", `at.steady = c.steady`, `at.steady = now`,
+		"L4", "steadyclock.go", `at.steady, at.nanos = c.steady, c.steady.UnixNano()`, `at.steady, at.nanos = now, now.UnixNano()`,
 		"lets a clock that steps back lock clients out", ".", "TestL4_ClockSteps",
 	},
 	{
@@ -403,7 +403,7 @@ var mutants = []mutant{
 		"believes what the sender wrote before the proxy", ".", "TestL5_ForwardedFor",
 	},
 	{
-		"L6", "throttle.go", `case err != nil:`, `case err != nil && !d.Allowed:`,
+		"L6", "throttle.go", `if err == nil && d.Allowed {`, `if err != nil || d.Allowed {`,
 		"lets everybody pass when the limiter is away", ".", "TestL6_LimiterFails",
 	},
 
@@ -495,7 +495,7 @@ var mutants = []mutant{
 		"lets others write behind a refusal", ".", "TestH1_EveryBodyIsCounted",
 	},
 	{
-		"C1", "limit.go", `|| x.names.bucket[len(tokenBucket)+1:] != id {`, `{`,
+		"C1", "limit.go", `&& n.bucket[len(tokenBucket)+1:] == id`, ``,
 		"makes a token for the client of another reading", ".", "TestC1_TheReadingThatMatchesHasTheToken",
 	},
 	{
