@@ -50,7 +50,7 @@ type reporter struct {
 // nor each other.
 func (r *reporter) report(ctx context.Context, e *Event) {
 	if r.events != nil {
-		r.tell(ctx, e)
+		defer r.tell(ctx, e)
 	}
 	r.log(ctx, e)
 }

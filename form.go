@@ -507,6 +507,7 @@ func expectedSize(contentLength int64) int {
 
 // readFull fills p as far as r goes. Unlike io.ReadFull it returns the errors of
 // r as they are, so that a truncated body is told from a short one.
+// (An io.Reader would have to be made of a body each time.)
 func readFull(r io.ReadCloser, p []byte) (n int, err error) {
 	for idle := 0; n < len(p) && err == nil; {
 		var m int

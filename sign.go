@@ -136,7 +136,7 @@ func newMintRoom() *mintRoom {
 
 const maxMintRoom = 16 << 10 // bytes that are kept
 
-// wipe leaves nothing of what was in the room. Beyond what is in it there is
+// wipe leaves nothing of a token in the room. Beyond what is in it there is
 // nothing, since whoever makes it shorter wipes.
 func (m *mintRoom) wipe() {
 	if cap(m.payload)+cap(m.token) > maxMintRoom {

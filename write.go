@@ -39,7 +39,7 @@ func send(w http.ResponseWriter, reply response.Reply, counted bool) error {
 	h["X-Content-Type-Options"] = values[3:4:4]
 	if counted {
 		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
-	} else if h["Content-Length"] != nil {
+	} else if _, set := h["Content-Length"]; set { //nolint:staticcheck // looking costs less than deleting
 		delete(h, "Content-Length") // of an envelope, or of whoever is around
 	}
 	w.WriteHeader(reply.Status)

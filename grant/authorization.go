@@ -28,6 +28,7 @@ type Authorization struct {
 // A granted is the issue of an authorization and all that hangs on it, in one piece
 // of memory.
 type granted struct {
+	used          bool // but for the issue
 	issue         Issue
 	user          response.Subject
 	authorization Authorization
@@ -41,6 +42,7 @@ type granted struct {
 // as its record still allows them.
 func issueOf(r *Request, rec *authz.Record, key, scope string) *granted {
 	g := r.newGranted()
+	g.used = true
 	g.user = response.Subject{ID: rec.Subject, Username: rec.User}
 	g.authorization = Authorization{
 		key, scope, rec.OpenID, rec.OIDCNonce, rec.AuthTime.Unix(), rec.SubjectEpoch, rec.ClientEpoch,
@@ -92,6 +94,7 @@ func (c *change) commit(ctx context.Context) error {
 func load(ctx context.Context, r *Request, key string, rec *authz.Record) (raw []byte, err error) {
 	var room []byte
 	if r.room != nil {
+		r.room.used = true
 		room = r.room.found[:0]
 	}
 	raw, ok, err := authz.LoadTo(ctx, r.State, key, rec, room)

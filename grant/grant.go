@@ -91,12 +91,12 @@ func (r *Request) Forget() {
 	if room == nil {
 		room = new(granted)
 	}
-	if room.issue.Authorization == nil { // nothing else was written
-		room.issue = Issue{}
-	} else {
+	if room.used {
 		commit := room.commit
 		*room = granted{}
 		room.commit = commit
+	} else { // by a client for itself
+		room.issue = Issue{}
 	}
 	*r = Request{}
 	r.room = room

@@ -495,6 +495,10 @@ var mutants = []mutant{
 		"lets others write behind a refusal", ".", "TestH1_EveryBodyIsCounted",
 	},
 	{
+		"grant", "grant/grant.go", `	if room.used {`, `	if false {`,
+		"leaves an authorization for the next request", "./grant", "TestForgottenRequestIsEmpty",
+	},
+	{
 		"C1", "limit.go", `&& n.bucket[len(tokenBucket)+1:] == id`, ``,
 		"makes a token for the client of another reading", ".", "TestC1_TheReadingThatMatchesHasTheToken",
 	},

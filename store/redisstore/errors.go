@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -29,6 +30,30 @@ func absent(err error) bool {
 	return err == redis.Nil //nolint:errorlint // not what wraps it
 }
 
+// dialErrors wraps what goes wrong before there is a connection, the answer of a
+// sentinel above all, which go-redis passes on bare where the time to connect is
+// over.
+type dialErrors struct{}
+
+func (dialErrors) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if err != nil {
+			return nil, fmt.Errorf("connecting: %w", err)
+		}
+		return conn, nil
+	}
+}
+
+func (dialErrors) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (dialErrors) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ofSentinel says whether a sentinel knows no such master.
+func ofSentinel(err error) bool { return !absent(err) && errors.Is(err, redis.Nil) }
+
 // wrap says what failed, with store.ErrUnavailable where it may be well later: all
 // that is no answer of the server, and those answers that say so themselves. The
 // error of the context is visible where it ended the call.
@@ -36,10 +61,11 @@ func wrap(ctx context.Context, doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if !absent(err) && errors.Is(err, redis.Nil) {
-		return fmt.Errorf("redisstore: %s: no sentinel knows the master: set MasterName to what they call it", doing)
-	}
-	if answer, ok := errors.AsType[redis.Error](err); ok {
+	if ofSentinel(err) {
+		if _, ok := errors.AsType[net.Error](err); !ok { // or another, out of reach, may know it
+			return fmt.Errorf("redisstore: %s: no sentinel knows the master: set MasterName to what they call it", doing)
+		}
+	} else if answer, ok := errors.AsType[redis.Error](err); ok {
 		text := answer.Error()
 		// An answer to an unknown command repeats its arguments.
 		text, _, _ = strings.Cut(text, ", with args beginning with")

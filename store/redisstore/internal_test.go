@@ -268,3 +268,15 @@ func TestShares(t *testing.T) {
 		}
 	}
 }
+
+// What a sentinel answers is never taken for the answer of the master, also where
+// go-redis passes it on as it is.
+func TestDialErrorIsNoAnswer(t *testing.T) {
+	dial := dialErrors{}.DialHook(func(context.Context, string, string) (net.Conn, error) { return nil, redis.Nil })
+	if _, err := dial(t.Context(), "tcp", "sentinel"); absent(err) || !ofSentinel(err) {
+		t.Errorf("got %v", err)
+	}
+	if !absent(redis.Nil) || ofSentinel(redis.Nil) {
+		t.Error("an entry that is not there is an error")
+	}
+}

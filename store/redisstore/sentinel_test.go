@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tokenbooth/tokenbooth/store"
 	"github.com/tokenbooth/tokenbooth/store/redisstore"
 )
 
@@ -87,5 +89,15 @@ func TestForgottenMaster(t *testing.T) {
 	}
 	if got, err := blind.GetMany(t.Context(), []string{"k"}); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("GetMany: %q, %v", got, err)
+	}
+}
+
+// Of several sentinels the one that is within reach may be the one that has
+// forgotten: the others may be back.
+func TestForgottenByOneSentinel(t *testing.T) {
+	gone := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	o := &redis.UniversalOptions{MasterName: "booth", Addrs: []string{gone, sentinel(t)}}
+	if _, ok, err := open(t, o).Get(t.Context(), "k"); ok || !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got %v, %v", ok, err)
 	}
 }

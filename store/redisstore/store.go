@@ -83,6 +83,7 @@ func Open(o *redis.UniversalOptions, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{client: redis.NewUniversalClient(strict(o)), prefix: statePrefix}
+	s.client.AddHook(dialErrors{})
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -116,6 +117,9 @@ func checkFresh(o *redis.UniversalOptions) error {
 			errs = append(errs, errors.New("redisstore: UniversalOptions."+f.field+
 				" is set: replicas and caches answer with old state; leave it out"))
 		}
+	}
+	if o.MasterName != "" && o.IsClusterMode {
+		errs = append(errs, errors.New("redisstore: UniversalOptions.MasterName and IsClusterMode are set: a server behind Sentinel is no cluster; leave one out"))
 	}
 	return errors.Join(errs...)
 }

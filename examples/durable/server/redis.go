@@ -24,6 +24,8 @@ const (
 	longestWait = time.Second
 )
 
+const mostConnections = 10_000 // of one copy
+
 func (b *backend) openRedis() error {
 	if b.config.redis == "" {
 		return nil
@@ -84,6 +86,9 @@ func checkRedis(address string, o *redis.Options) error {
 		if u.Query().Has(option) {
 			return fmt.Errorf("-redis: the option %s has no effect: leave it out", option)
 		}
+	}
+	if o.PoolSize < 0 || o.PoolSize > mostConnections {
+		return fmt.Errorf("-redis: the option pool_size is at most %d", mostConnections)
 	}
 	for _, t := range []struct {
 		option    string

@@ -49,6 +49,8 @@ func TestRedisURLIsRefused(t *testing.T) {
 		"max_retry_backoff=1s":        "max_retry_backoff has no effect",
 		"pipeline_pool_size=3":        "pipeline_pool_size has no effect",
 		"pipeline_read_buffer_size=3": "pipeline_read_buffer_size has no effect",
+		"pool_size=-1":                "pool_size is at most 10000",
+		"pool_size=99999999999":       "pool_size is at most 10000",
 		"dial_timeout=501ms":          "dial_timeout is at most 500ms",
 		"read_timeout=2":              "read_timeout is at most 1s",
 		"write_timeout=0":             "write_timeout is at most 1s",
