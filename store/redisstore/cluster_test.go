@@ -16,6 +16,24 @@ import (
 // cluster starts a cluster of one server that has all slots.
 func cluster(t testing.TB) *redis.UniversalOptions {
 	t.Helper()
+	port := freePort(t)
+	runRedis(t, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", t.TempDir(), "--save", "",
+		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)), "--maxmemory-policy", "noeviction")
+	addr := "127.0.0.1:" + strconv.Itoa(port)
+	node := redis.NewClient(&redis.Options{Addr: addr})
+	defer func() { _ = node.Close() }()
+	eventually(t, 20*time.Second, "the cluster is ready", func(ctx context.Context) bool {
+		node.ClusterAddSlotsRange(ctx, 0, 16383)
+		return strings.Contains(node.ClusterInfo(ctx).Val(), "cluster_state:ok")
+	})
+	o := at(addr)
+	o.IsClusterMode = true
+	return o
+}
+
+// runRedis runs a redis-server of the test's own until its end.
+func runRedis(t testing.TB, args ...string) {
+	t.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
 		if os.Getenv("TEST_REQUIRE_SERVERS") == "1" {
@@ -23,9 +41,7 @@ func cluster(t testing.TB) *redis.UniversalOptions {
 		}
 		t.Skip("redis-server is not installed")
 	}
-	port := freePort(t)
-	server := exec.Command(binary, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", t.TempDir(), "--save", "",
-		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)), "--maxmemory-policy", "noeviction")
+	server := exec.Command(binary, args...)
 	var out strings.Builder
 	server.Stdout = &out
 	if err := server.Start(); err != nil {
@@ -38,16 +54,6 @@ func cluster(t testing.TB) *redis.UniversalOptions {
 			t.Log(out.String())
 		}
 	})
-	addr := "127.0.0.1:" + strconv.Itoa(port)
-	node := redis.NewClient(&redis.Options{Addr: addr})
-	defer func() { _ = node.Close() }()
-	eventually(t, 20*time.Second, "the cluster is ready", func(ctx context.Context) bool {
-		node.ClusterAddSlotsRange(ctx, 0, 16383)
-		return strings.Contains(node.ClusterInfo(ctx).Val(), "cluster_state:ok")
-	})
-	o := at(addr)
-	o.IsClusterMode = true
-	return o
 }
 
 func freePort(t testing.TB) int {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,31 +19,12 @@ import (
 // sentinel starts a Sentinel that watches nothing yet.
 func sentinel(t testing.TB) (addr string) {
 	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("TEST_REQUIRE_SERVERS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("redis-server is not installed")
-	}
 	port := strconv.Itoa(freePort(t))
 	file := filepath.Join(t.TempDir(), "sentinel.conf") // it writes there what it learns
 	if err := os.WriteFile(file, []byte("bind 127.0.0.1\nport "+port+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := exec.Command(binary, file, "--sentinel")
-	var out strings.Builder
-	server.Stdout = &out
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-		if t.Failed() {
-			t.Log(out.String())
-		}
-	})
+	runRedis(t, file, "--sentinel")
 	addr = "127.0.0.1:" + port
 	c := bare(t, at(addr))
 	eventually(t, 20*time.Second, "the sentinel answers", func(ctx context.Context) bool { return c.Ping(ctx).Err() == nil })
