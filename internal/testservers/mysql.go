@@ -40,20 +40,28 @@ func (mysqlEngine) prepare(s *Server) error {
 		"GRANT ALL ON *.* TO '"+databaseUser+"'@'127.0.0.1';\n"); err != nil {
 		return err
 	}
+	if err := s.account.give(s.tmpDir()); err != nil {
+		return err
+	}
 	if install, ok := find("mariadb-install-db"); ok {
 		// A process that is killed loses nothing of what was not synced.
-		return s.do(install, "--no-defaults", "--datadir="+s.data, "--skip-test-db", "--innodb-flush-method=nosync", withoutAIO)
+		return s.do(install, "--no-defaults", "--datadir="+s.data, "--tmpdir="+s.tmpDir(), "--skip-test-db",
+			"--innodb-flush-method=nosync", withoutAIO)
 	}
 	binary, _ := mysqlBinary()
-	return s.do(binary, "--no-defaults", "--initialize-insecure", "--datadir="+s.data)
+	return s.do(binary, "--no-defaults", "--initialize-insecure", "--datadir="+s.data, "--tmpdir="+s.tmpDir())
 }
 
 func (s *Server) initFile() string { return filepath.Join(s.dir, "init.sql") }
 
+// tmpDir is the server's own: each one that starts removes the temporary tables of
+// all others from a directory that they share.
+func (s *Server) tmpDir() string { return filepath.Join(s.dir, "tmp") }
+
 func (mysqlEngine) command(s *Server) []string {
 	binary, _ := mysqlBinary()
 	args := []string{
-		binary, "--no-defaults", "--datadir=" + s.data, "--port=" + strconv.Itoa(s.port),
+		binary, "--no-defaults", "--datadir=" + s.data, "--tmpdir=" + s.tmpDir(), "--port=" + strconv.Itoa(s.port),
 		"--bind-address=127.0.0.1", "--skip-name-resolve", "--init-file=" + s.initFile(), "--loose-mysqlx=0",
 		"--socket=mysql.sock", // in the data directory, however long that is
 		"--pid-file=" + mysqlPidFile(s), withoutAIO,
