@@ -103,8 +103,7 @@ func (h *Handler) chargeFailure(ctx context.Context, x *exchange, claimed string
 // the store's.
 func (h *Handler) identify(ctx context.Context, x *exchange, c *credentials) (*response.Failure, error) {
 	if !x.names.areOf(c.id) { // whoever was here just now has a bucket that is near
-		x.names = namesOf(c.id)
-		h.expect(x.names.bucket)
+		h.expect(x.nameClient(c.id).bucket)
 	}
 	client, err := h.lookUp(ctx, c.id)
 	if err != nil {
